@@ -1,0 +1,47 @@
+# Everything runs in a private environment that `make` sets up by itself: .venv, versions locked with
+# hashes in requirements.txt.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help demo test airflow bench lint lock clean
+
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$p && break; done)
+SIZES ?= 1e6 1e7
+
+help: ## show this
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# A half-made environment has no stamp, so it is made again.
+$(VENV)/ready: requirements.txt pyproject.toml
+	@test -n "$(PYTHON)" || { echo "make: Python 3.11, 3.12 or 3.13 is needed: install one, or name it with PYTHON=" >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@command -v uv >/dev/null || test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	@echo "installing the locked packages into $(VENV) ..." >&2
+	@PATH="$$PWD/$(BIN):$$PATH" uv pip sync --quiet --python $(BIN)/python --require-hashes requirements.txt
+	@PATH="$$PWD/$(BIN):$$PATH" uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: $(VENV)/ready ## simulate a bank's exports, run the nightly DAG on them, show the credit
+	@$(BIN)/python scripts/demo.py
+
+test: $(VENV)/ready ## the whole test suite
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
+
+airflow: $(VENV)/ready ## Airflow's web page on the demo, the DAG unpaused
+	@$(BIN)/python scripts/demo.py --serve
+
+bench: $(VENV)/ready ## time and memory of each step, beside the decode scan (SIZES="1e6 1e7")
+	@$(BIN)/python scripts/bench.py $(SIZES)
+
+lint: $(VENV)/ready ## ruff, mypy, sqlfluff
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/sqlfluff lint --disable-progress-bar dbt_project/models
+
+lock: $(VENV)/ready ## renew requirements.txt from pyproject.toml
+	@PATH="$$PWD/$(BIN):$$PATH" uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11 --extra dev --custom-compile-command "make lock" --output-file requirements.txt pyproject.toml
+
+clean: ## remove the demo's data (var/), keep the environment
+	@rm -rf var
