@@ -1,0 +1,3 @@
+"""Nightly multi-touch attribution."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,81 @@
+"""Errors of our own: one line each, naming the file or setting, the stage and the way out.
+
+AttributionError                exit 1
+├── SettingsError               a setting or the environment
+├── ContractError               _exports.yml itself
+├── LoadError                   a landing folder or the warehouse while loading
+├── BuildError                  dbt refused a model or a test
+├── InvalidPaths                a path file, or statistics that contradict themselves
+├── ModelError                  a model cannot answer
+│   ├── NoConversions
+│   └── ConvergenceError
+├── PublishError                candidate versions, the swap, rollback
+├── OutOfOrder                  a step was called before the step to its left
+├── UsageError                  exit 2: the command line
+├── GateRefused                 exit 3: an expectation was not met
+└── LockHeld                    exit 75: another run holds the lock
+"""
+
+
+class AttributionError(Exception):
+    """Base of every error that the command line prints as one line.
+
+    may_pass : whether the same step may succeed later without anybody's doing (a full disk, a share
+        that is away, a lock that is held), so that a scheduler does well to try again.
+    """
+
+    exit_code = 1
+    may_pass = False
+
+
+class SettingsError(AttributionError):
+    pass
+
+
+class ContractError(AttributionError):
+    pass
+
+
+class LoadError(AttributionError):
+    may_pass = True
+
+
+class BuildError(AttributionError):
+    pass
+
+
+class InvalidPaths(AttributionError):
+    pass
+
+
+class ModelError(AttributionError):
+    pass
+
+
+class NoConversions(ModelError):
+    pass
+
+
+class ConvergenceError(ModelError):
+    pass
+
+
+class PublishError(AttributionError):
+    may_pass = True
+
+
+class OutOfOrder(AttributionError):
+    pass
+
+
+class UsageError(AttributionError):
+    exit_code = 2
+
+
+class GateRefused(AttributionError):
+    exit_code = 3
+
+
+class LockHeld(AttributionError):
+    exit_code = 75
+    may_pass = True

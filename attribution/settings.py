@@ -1,0 +1,211 @@
+"""Settings come from dbt_project.yml: every value that changes numbers. Folders and secrets come
+from the environment. All are read once, checked whole, and frozen.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo, available_timezones
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from attribution.errors import SettingsError
+
+ROOT = Path(__file__).resolve().parents[1]
+HEURISTICS = (
+    "first_touch",
+    "last_touch",
+    "last_non_direct",
+    "linear",
+    "position_based",
+    "time_decay",
+)
+FITTED = ("markov", "shapley")
+
+Name = Annotated[str, Field(min_length=1, max_length=200)]
+Days = Annotated[int, Field(ge=1, le=3650)]
+
+
+class Settings(BaseModel):
+    """The `vars:` block of dbt_project.yml, typed and range-checked; its comments explain each."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    reporting_timezone: str
+    reporting_currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
+    lookback_days: Days
+    lookback_days_by_goal: dict[Name, Days]
+    window_days: Days | Literal["all"]
+    goals: list[Name] | Literal["all"]
+    fit_journeys: Literal["all", "matured"]
+    direct_channel: Name
+    models: Annotated[list[str], Field(min_length=1)]
+    position_based_first: Annotated[float, Field(ge=0, le=1, strict=False)]
+    position_based_last: Annotated[float, Field(ge=0, le=1, strict=False)]
+    time_decay_half_life_days: Annotated[float, Field(gt=0, strict=False)]
+    replicate_groups: Annotated[int, Field(ge=2, le=1000)]
+    few_conversions: Annotated[int, Field(ge=1)]
+    small_cell: Annotated[int, Field(ge=1)]
+    touchpoint_sources: Annotated[list[Name], Field(min_length=1)]
+    conversion_sources: Annotated[list[Name], Field(min_length=1)]
+    spend_sources: list[Name]
+    pseudonymise: bool
+    max_bad_row_share: Annotated[float, Field(ge=0, le=1, strict=False)]
+    keep_versions: Annotated[int, Field(ge=2, le=1000)]
+    memory_limit: Annotated[str, Field(pattern=r"^\d+(\.\d+)?\s?[KMGT]i?B$")]
+
+    @field_validator("reporting_timezone")
+    @classmethod
+    def _known_zone(cls, zone: str) -> str:
+        if zone not in available_timezones():
+            raise ValueError("is no time zone of the tz database, such as Europe/Berlin")
+        return zone
+
+    @field_validator("models")
+    @classmethod
+    def _known_models(cls, models: list[str]) -> list[str]:
+        unknown = sorted(set(models) - set(HEURISTICS) - set(FITTED))
+        if unknown:
+            raise ValueError(f"{unknown[0]!r} is none of {', '.join(HEURISTICS + FITTED)}")
+        if "last_touch" not in models:
+            raise ValueError("last_touch is the yardstick of change_vs_last_touch: keep it")
+        return models
+
+    @model_validator(mode="after")
+    def _ends_fit_in_one(self) -> Settings:
+        ends = self.position_based_first + self.position_based_last
+        if not 0 < ends <= 1:
+            raise ValueError("position_based_first + position_based_last must lie in (0, 1]")
+        return self
+
+    @property
+    def zone(self) -> ZoneInfo:
+        return ZoneInfo(self.reporting_timezone)
+
+    @property
+    def fitted_models(self) -> list[str]:
+        """The models that Python computes, in the order of the settings."""
+        return [model for model in self.models if model in FITTED]
+
+    def fingerprint(self) -> str:
+        """SHA-256 of every value: two runs with equal fingerprints mean the same numbers."""
+        text = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Folders:
+    """Where things lie. Only `from_environment` reads the environment."""
+
+    landing: Path
+    state: Path
+    publish: Path
+    dbt_project: Path
+    expectations: Path = ROOT / "expectations"
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] | None = None) -> Folders:
+        env = os.environ if environment is None else environment
+        home = Path(env.get("ATTRIBUTION_HOME") or "var")
+
+        def place(variable: str, default: Path) -> Path:
+            return Path(env.get(variable) or default).absolute()
+
+        return cls(
+            landing=place("ATTRIBUTION_LANDING", home / "landing"),
+            state=place("ATTRIBUTION_STATE", home / "state"),
+            publish=place("ATTRIBUTION_PUBLISH", home / "publish"),
+            dbt_project=place("ATTRIBUTION_DBT_PROJECT", ROOT / "dbt_project"),
+        )
+
+    @property
+    def warehouse(self) -> Path:
+        return self.state / "warehouse.duckdb"
+
+    @property
+    def quarantine(self) -> Path:
+        return self.state / "quarantine"
+
+    @property
+    def scratch(self) -> Path:
+        """Decoded files and spilled tables; emptied by every run."""
+        return self.state / "scratch"
+
+    @property
+    def contract(self) -> Path:
+        return self.dbt_project / "models" / "staging" / "_exports.yml"
+
+
+def load_settings(dbt_project: Path, overrides: Mapping[str, Any] | None = None) -> Settings:
+    """Settings of a dbt project, with overrides on top.
+
+    Parameters
+    ----------
+    dbt_project : folder that holds dbt_project.yml.
+    overrides : values by setting name, as given by `--set`.
+
+    Raises
+    ------
+    SettingsError
+        in one line that lists every problem with its key.
+    """
+    path = dbt_project / "dbt_project.yml"
+    try:
+        project = yaml.safe_load(path.read_text(encoding="utf-8"))
+        declared = dict(project["vars"][project["name"]])
+    except FileNotFoundError:
+        raise SettingsError(
+            f"{path} is missing: set ATTRIBUTION_DBT_PROJECT to the folder of a dbt project"
+        ) from None
+    except (yaml.YAMLError, KeyError, TypeError, ValueError, OSError) as error:
+        raise SettingsError(
+            f"{path} cannot be read as a dbt project with `vars:` under its own name: "
+            f"{one_line(error)}"
+        ) from None
+    try:
+        return Settings.model_validate(declared | dict(overrides or {}))
+    except ValidationError as error:
+        raise SettingsError(
+            f"settings of {path}: {_problems(error)}; correct `vars:` there or the --set option"
+        ) from None
+
+
+def hmac_key(settings: Settings, environment: Mapping[str, str] | None = None) -> bytes | None:
+    """The pseudonym key, or None where the settings say that ids stay as they are."""
+    if not settings.pseudonymise:
+        return None
+    env = os.environ if environment is None else environment
+    key = env.get("ATTRIBUTION_HMAC_KEY", "")
+    if not key.strip():
+        raise SettingsError(
+            "ATTRIBUTION_HMAC_KEY is not set, so customer ids would stay readable: set it to a "
+            "secret of your own, or set `pseudonymise: false` in dbt_project.yml"
+        )
+    return key.encode()
+
+
+def one_line(error: object) -> str:
+    """An error's text without its line breaks, cut where it turns into a report."""
+    text = " ".join(str(error).split())
+    return text if len(text) <= 400 else text[:397] + "..."
+
+
+def _problems(error: ValidationError) -> str:
+    found = []
+    for problem in error.errors(include_url=False, include_input=False):
+        key = ".".join(str(part) for part in problem["loc"]) or "vars"
+        if problem["type"] == "extra_forbidden":
+            message = "is no setting"
+        elif problem["type"] == "missing":
+            message = "is missing"
+        else:
+            message = problem["msg"].removeprefix("Value error, ")
+        found.append(f"{key}: {message}")
+    return "; ".join(found)

@@ -1,0 +1,130 @@
+"""The only module that opens the engine, and the only one that quotes a name into SQL."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import duckdb
+
+from attribution.errors import AttributionError
+from attribution.settings import Folders, Settings, one_line
+
+RAW_TABLES = """
+create schema if not exists raw;
+create table if not exists raw._files (
+    file_id bigint not null, export varchar not null, file varchar not null,
+    sha256 varchar not null, bytes bigint not null, file_date date,
+    state varchar not null check (state in ('loaded', 'quarantined', 'replaced')),
+    rows_read bigint not null, rows_loaded bigint not null, rows_rejected bigint not null,
+    extra_columns varchar, reason varchar, key_id varchar, load_id varchar not null,
+    loaded_at timestamp not null, is_landed boolean not null default true,
+    check (rows_read = rows_loaded + rows_rejected)
+);
+create table if not exists raw._run (
+    run_date date not null, as_of timestamp not null, window_from timestamp not null
+);
+create table if not exists raw._credit_channels (
+    model varchar, goal varchar, segment varchar, segment_value varchar, channel varchar,
+    conversions decimal(38, 12), revenue decimal(38, 12), share_low double, share_high double,
+    standard_error double, removal_effect double
+);
+create table if not exists raw._credit_weights (
+    model varchar, goal varchar, measure varchar, channel varchar, level integer, weight double
+);
+create table if not exists raw._credit_diagnostics (
+    model varchar, goal varchar, segment varchar, segment_value varchar, name varchar, value double
+);
+"""
+
+
+def quote(name: str) -> str:
+    """A name as a SQL identifier; every name that comes from a file or a setting passes here."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def literal(text: str) -> str:
+    """A text as a SQL literal, for the few places that take no parameter."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def columns_of(con: duckdb.DuckDBPyConnection, schema: str, table: str) -> dict[str, str]:
+    """Column types by name, in order; empty where there is no such table."""
+    rows = con.execute(
+        "select column_name, data_type from information_schema.columns "
+        "where table_schema = ? and table_name = ? order by ordinal_position",
+        [schema, table],
+    ).fetchall()
+    return dict(rows)
+
+
+@contextmanager
+def open_warehouse(
+    folders: Folders, settings: Settings, *, read_only: bool = False
+) -> Iterator[duckdb.DuckDBPyConnection]:
+    """The warehouse with UTC as its zone and spilling confined to the state folder."""
+    options: dict[str, str | bool | int | float | list[str]] = {
+        "memory_limit": settings.memory_limit,
+        "temp_directory": str(folders.scratch / "spill"),
+        "autoinstall_known_extensions": False,
+        "autoload_known_extensions": False,
+    }
+    try:
+        con = duckdb.connect(str(folders.warehouse), read_only=read_only, config=options)
+    except duckdb.Error as error:
+        raise AttributionError(
+            f"{folders.warehouse} cannot be opened: {one_line(error)}; see that no other program "
+            "holds it, else restore it, or move it away and run again: the landed files rebuild "
+            "all of it but credit_history, whose rows stand in publish/current"
+        ) from None
+    try:
+        con.execute("set TimeZone = 'UTC'; set enable_progress_bar = false")
+        if not read_only:
+            con.execute(RAW_TABLES)
+        yield con
+    finally:
+        con.close()
+
+
+@contextmanager
+def open_published(version_folder: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A version's database, read-only, as a BI tool opens it."""
+    path = version_folder / "attribution.duckdb"
+    try:
+        con = duckdb.connect(str(path), read_only=True, config={"enable_external_access": False})
+    except duckdb.Error as error:
+        raise AttributionError(f"{path} cannot be opened: {one_line(error)}") from None
+    try:
+        yield con
+    finally:
+        con.close()
+
+
+@contextmanager
+def transaction(con: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    con.execute("begin")
+    try:
+        yield
+    except BaseException:
+        con.execute("rollback")
+        raise
+    con.execute("commit")
+
+
+def scalar(
+    con: duckdb.DuckDBPyConnection, sql: str, parameters: list[object] | None = None
+) -> object:
+    row = con.execute(sql, parameters).fetchone()
+    return row[0] if row else None
+
+
+def environment_for_dbt(folders: Folders, settings: Settings) -> Mapping[str, str]:
+    """What profiles.yml reads."""
+    return {
+        "ATTRIBUTION_WAREHOUSE": str(folders.warehouse),
+        "ATTRIBUTION_SCRATCH": str(Path(folders.scratch) / "spill"),
+        "ATTRIBUTION_MEMORY_LIMIT": settings.memory_limit,
+        "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
+        "DO_NOT_TRACK": "1",
+    }
