@@ -1,0 +1,96 @@
+{#- The canonical columns that every source model of an export must yield, in this order. -#}
+{% macro canonical_columns(export) -%}
+    {{ return({
+        'touchpoints': [
+            'touchpoint_id', 'customer_id', 'occurred_at', 'channel', 'source', 'medium',
+            'campaign', 'interaction', 'mode', 'cost', '_file_id', '_row',
+        ],
+        'conversions': [
+            'conversion_id', 'customer_id', 'converted_at', 'goal', 'revenue', 'currency',
+            'status', '_file_id', '_row',
+        ],
+        'spend': ['date', 'channel', 'cost', 'campaign', 'currency', '_file_id', '_row'],
+    }[export]) }}
+{%- endmacro %}
+
+
+{#- All sources of an export, one below the other: the models stg_<export>__<source>. -#}
+{% macro union_of_sources(export, sources) -%}
+    {%- set columns = canonical_columns(export) | join(', ') -%}
+    {%- for source in sources %}
+    select {{ columns }}
+    from {{ ref('stg_' ~ export ~ '__' ~ source) }}
+    {%- if not loop.last %}
+    union all
+    {%- endif %}
+    {%- endfor %}
+{%- endmacro %}
+
+
+{#- Rows that lose to another of the same key: the later file date wins, then the greater content
+    hash; never the order of arrival. -#}
+{% macro losing_duplicates(rows, key, columns) -%}
+    with repeated as (
+
+        select {{ key | join(', ') }}
+        from {{ rows }}
+        group by {{ key | join(', ') }}
+        having count(*) > 1
+
+    ),
+
+    file_dates as (
+
+        select file_id, max(file_date) as file_date
+        from {{ source('ledger', '_files') }}
+        group by file_id
+
+    ),
+
+    hashed as (
+
+        select
+            {% for column in key -%} r.{{ column }}, {% endfor %}
+            r._file_id,
+            r._row,
+            f.file_date,
+            md5(concat_ws('|'
+                {%- for column in columns if not column.startswith('_') -%}
+                , coalesce(cast(r.{{ column }} as string), '~')
+                {%- endfor -%}
+            )) as content_hash
+        from {{ rows }} as r
+        inner join repeated on
+            {%- for column in key %}
+            r.{{ column }} = repeated.{{ column }}{{ ' and' if not loop.last }}
+            {%- endfor %}
+        left join file_dates as f on r._file_id = f.file_id
+
+    ),
+
+    ranked as (
+
+        select
+            *,
+            row_number() over (
+                partition by {{ key | join(', ') }}
+                order by coalesce(file_date, date '0001-01-01') desc, content_hash desc,
+                    _file_id desc, _row desc
+            ) as place,
+            first_value(content_hash) over (
+                partition by {{ key | join(', ') }}
+                order by coalesce(file_date, date '0001-01-01') desc, content_hash desc,
+                    _file_id desc, _row desc
+            ) as winning_hash
+        from hashed
+
+    )
+
+    select
+        {{ key | join(', ') }},
+        _file_id,
+        _row,
+        content_hash <> winning_hash as is_conflict
+    from ranked
+    where place > 1
+{%- endmacro %}

@@ -1,0 +1,28 @@
+{#- One row a journey. Its coalition, the set of its channels, stands in words of 60 bits. -#}
+
+select
+    customer_key,
+    max(replicate_group) as replicate_group,
+    goal,
+    journey_start,
+    any_value(outcome) as outcome,
+    count(*) as touchpoints,
+    max(conversions) as conversions,
+    max(fit_weight) as fit_weight,
+    max(case when position = 1 then channel_index end) as first_channel_index,
+    max(case when is_last then channel_index end) as last_channel_index,
+    {% for word in range(4) -%}
+    bit_or(
+        case
+            when channel_index between {{ 60 * word }} and {{ 60 * word + 59 }}
+                then {{ bit('channel_index - ' ~ 60 * word) }}
+            else 0
+        end
+    ) as coalition_{{ word }},
+    {% endfor -%}
+    max(started_at) as started_at,
+    max(ended_at) as ended_at,
+    max(converted_at) as converted_at,
+    bool_or(is_in_window) as is_in_window
+from {{ ref('journey_touchpoints') }}
+group by customer_key, goal, journey_start

@@ -1,0 +1,71 @@
+with attributed as (
+
+    select
+        model,
+        conversion_id,
+        goal,
+        channel,
+        sum(credit) as credit,
+        sum(revenue_credit) as revenue_credit
+    from {{ ref('touchpoint_credit') }}
+    group by model, conversion_id, goal, channel
+
+),
+
+-- models whose credit reaches down to conversions
+models as (
+
+    {%- for model in var('models') if model != 'markov' %}
+    select '{{ model }}' as model
+    {{ 'union all' if not loop.last }}
+    {%- endfor %}
+
+),
+
+conversions as (
+
+    select *
+    from {{ ref('journey_conversions') }}
+    where is_in_window and not is_cancelled
+
+),
+
+every_row as (
+
+    select
+        attributed.model,
+        attributed.conversion_id,
+        attributed.goal,
+        attributed.channel,
+        cast(null as string) as unattributed_reason,
+        attributed.credit,
+        attributed.revenue_credit
+    from attributed
+
+    union all
+
+    select
+        models.model,
+        conversions.conversion_id,
+        conversions.goal,
+        '(unattributed)' as channel,
+        conversions.unattributed_reason,
+        1 as credit,
+        conversions.revenue as revenue_credit
+    from models
+    cross join conversions
+    where conversions.journey_start is null
+
+)
+
+select
+    every_row.model,
+    every_row.conversion_id,
+    every_row.goal,
+    every_row.channel,
+    every_row.unattributed_reason,
+    cast(every_row.credit as decimal(38, 12)) as credit,
+    cast(every_row.revenue_credit as decimal(38, 12)) as revenue_credit,
+    conversions.converted_at
+from every_row
+inner join conversions on every_row.conversion_id = conversions.conversion_id

@@ -1,0 +1,165 @@
+{#- Credit of every touch of every converting journey. Heuristics share by position and time; fitted
+    models share by one weight per channel (the channels of the highest level present divide the
+    conversion by their weights), several touches of a channel evenly. -#}
+
+with conversions as (
+
+    select *
+    from {{ ref('journey_conversions') }}
+    where is_in_window and not is_cancelled and journey_start is not null
+
+),
+
+channels_of_journeys as (
+
+    select customer_key, goal, journey_start, channel, count(*) as touches
+    from {{ ref('heuristic_shares') }}
+    group by customer_key, goal, journey_start, channel
+
+),
+
+weighted as (
+
+    select
+        channels.*,
+        weights.model,
+        weights.measure,
+        weights.weight,
+        weights.level,
+        max(weights.level) over (
+            partition by
+                weights.model, weights.measure,
+                channels.customer_key, channels.goal, channels.journey_start
+        ) as highest_level
+    from channels_of_journeys as channels
+    inner join {{ source('ledger', '_credit_weights') }} as weights
+        on channels.goal = weights.goal and channels.channel = weights.channel
+
+),
+
+ranked as (
+
+    select *, case when level = highest_level then weight else 0 end as ranked_weight
+    from weighted
+
+),
+
+divided as (
+
+    select
+        *,
+        ranked_weight / touches / sum(ranked_weight) over (
+            partition by model, measure, customer_key, goal, journey_start
+        ) as share
+    from ranked
+
+),
+
+-- a channel may earn revenue and no conversion, or the reverse: the measures have their own levels
+fitted_shares as (
+
+    select
+        model,
+        customer_key,
+        goal,
+        journey_start,
+        channel,
+        sum(case when measure = 'conversions' then share else 0 end) as share,
+        sum(case when measure = 'revenue' then share else 0 end) as revenue_share
+    from divided
+    group by model, customer_key, goal, journey_start, channel
+
+),
+
+fitted_touches as (
+
+    select
+        fitted.model,
+        touches.customer_key,
+        touches.goal,
+        touches.journey_start,
+        touches.touchpoint_id,
+        touches.channel,
+        touches.position,
+        touches.is_last,
+        touches.occurred_at,
+        cast(fitted.share as decimal(38, 12)) as share,
+        cast(fitted.revenue_share as decimal(38, 12)) as revenue_share
+    from {{ ref('heuristic_shares') }} as touches
+    inner join fitted_shares as fitted
+        on
+            touches.customer_key = fitted.customer_key
+            and touches.goal = fitted.goal
+            and touches.journey_start = fitted.journey_start
+            and touches.channel = fitted.channel
+
+),
+
+shares as (
+
+    {%- for heuristic in ['first_touch', 'last_touch', 'last_non_direct', 'linear', 'position_based', 'time_decay']
+        if heuristic in var('models') %}
+
+    select
+        '{{ heuristic }}' as model,
+        customer_key,
+        goal,
+        journey_start,
+        touchpoint_id,
+        channel,
+        position,
+        occurred_at,
+        {{ heuristic }} as share,
+        {{ heuristic }} as revenue_share
+    from {{ ref('heuristic_shares') }}
+
+    union all
+    {%- endfor %}
+
+    -- what rounding left over goes to the last touch, as in heuristic_shares
+    select
+        model,
+        customer_key,
+        goal,
+        journey_start,
+        touchpoint_id,
+        channel,
+        position,
+        occurred_at,
+        share
+        + case
+            when is_last and abs(1 - sum(share) over journey) < 0.000001
+                then 1 - sum(share) over journey
+            else 0
+        end as share,
+        revenue_share
+        + case
+            when is_last and abs(1 - sum(revenue_share) over journey) < 0.000001
+                then 1 - sum(revenue_share) over journey
+            else 0
+        end as revenue_share
+    from fitted_touches
+    window journey as (partition by model, customer_key, goal, journey_start)
+
+)
+
+select
+    shares.model,
+    conversions.conversion_id,
+    shares.touchpoint_id,
+    shares.goal,
+    shares.channel,
+    shares.position,
+    {{ seconds_between('shares.occurred_at', 'conversions.converted_at') }} / 3600e0
+        as hours_to_conversion,
+    cast(shares.share as decimal(38, 12)) as credit,
+    cast(
+        cast(shares.revenue_share as double) * cast(conversions.revenue as double)
+        as decimal(38, 12)
+    ) as revenue_credit
+from shares
+inner join conversions
+    on
+        shares.customer_key = conversions.customer_key
+        and shares.goal = conversions.goal
+        and shares.journey_start = conversions.journey_start

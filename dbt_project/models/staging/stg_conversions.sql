@@ -1,0 +1,48 @@
+{#- One row per conversion that was booked before the run's day ended; its cancellation, under the
+    same id, beside it. -#}
+{{ config(materialized='table') }}
+
+with conversions as (
+
+    select c.*
+    from {{ ref('all_conversions') }} as c
+    cross join {{ source('ledger', '_run') }} as run
+    where
+        c.converted_at < run.as_of
+        and not exists (
+            select 1
+            from {{ ref('duplicate_conversions') }} as d
+            where d._file_id = c._file_id and d._row = c._row
+        )
+
+),
+
+booked as (
+
+    select * from conversions where status <> 'cancelled'
+
+),
+
+cancelled as (
+
+    select * from conversions where status = 'cancelled'
+
+)
+
+select
+    booked.conversion_id,
+    coalesce(i.customer_id, booked.customer_id) as customer_id,
+    booked.goal,
+    booked.status,
+    booked.currency,
+    booked.revenue,
+    cancelled.conversion_id is not null as is_cancelled,
+    booked.converted_at,
+    cancelled.converted_at as cancelled_at
+from booked
+left join cancelled on booked.conversion_id = cancelled.conversion_id
+left join {{ ref('stg_identities') }} as i
+    on
+        booked.customer_id = i.anonymous_id
+        and booked.converted_at > i.valid_after
+        and booked.converted_at <= i.valid_until

@@ -1,0 +1,53 @@
+{#- Every model in the settings gives away all conversions and all revenue of every goal. Counted from
+    stg_conversions, not from the journeys. -#}
+
+with expected as (
+
+    select
+        models.model,
+        conversions.goal,
+        count(*) as conversions,
+        sum(conversions.revenue) as revenue
+    from {{ ref('stg_conversions') }} as conversions
+    cross join {{ source('ledger', '_run') }} as run
+    cross join (
+        {%- for model in var('models') %}
+        select '{{ model }}' as model
+        {{ 'union all' if not loop.last }}
+        {%- endfor %}
+    ) as models
+    where conversions.converted_at >= run.window_from and not conversions.is_cancelled
+    group by models.model, conversions.goal
+
+),
+
+credited as (
+
+    select
+        model,
+        goal,
+        sum(conversions) as conversions,
+        sum(revenue) as revenue,
+        sum(share) as share
+    from {{ ref('channel_credit') }}
+    where segment = 'all'
+    group by model, goal
+
+)
+
+select
+    coalesce(expected.model, credited.model) as model,
+    coalesce(expected.goal, credited.goal) as goal,
+    expected.conversions,
+    credited.conversions as conversions_credited,
+    expected.revenue,
+    credited.revenue as revenue_credited,
+    credited.share
+from expected
+full outer join credited on expected.model = credited.model and expected.goal = credited.goal
+where
+    expected.model is null
+    or credited.model is null
+    or abs(credited.conversions - expected.conversions) > 1e-9 * expected.conversions
+    or abs(credited.revenue - expected.revenue) > 1e-9 * greatest(abs(expected.revenue), 1)
+    or abs(credited.share - 1) > 1e-9

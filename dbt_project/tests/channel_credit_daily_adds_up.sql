@@ -1,0 +1,63 @@
+{#- The days of the window add up to the window: credit per model, goal and channel to channel_credit,
+    cost per model and channel to stg_spend. -#}
+
+with days as (
+
+    select
+        model,
+        goal,
+        channel,
+        sum(conversions) as conversions,
+        sum(revenue) as revenue,
+        coalesce(sum(cost), 0) as cost
+    from {{ ref('channel_credit_daily') }}
+    group by model, goal, channel
+
+),
+
+models as (
+
+    select distinct model from {{ ref('conversion_credit') }}
+
+),
+
+expected as (
+
+    select model, goal, channel, conversions, revenue, 0 as cost
+    from {{ ref('channel_credit') }}
+    where segment = 'all' and model in (select model from models)
+
+    union all
+
+    select
+        models.model,
+        '(all goals)' as goal,
+        spend.channel,
+        0 as conversions,
+        0 as revenue,
+        sum(spend.cost) as cost
+    from {{ ref('stg_spend') }} as spend
+    cross join {{ source('ledger', '_run') }} as run
+    cross join models
+    where spend.date >= {{ local_date('run.window_from') }}
+    group by models.model, spend.channel
+
+)
+
+select
+    coalesce(expected.model, days.model) as model,
+    coalesce(expected.goal, days.goal) as goal,
+    coalesce(expected.channel, days.channel) as channel
+from expected
+full outer join days
+    on
+        expected.model = days.model
+        and expected.goal = days.goal
+        and expected.channel = days.channel
+where
+    expected.model is null
+    or abs(coalesce(days.conversions, 0) - expected.conversions)
+    > 1e-9 * greatest(expected.conversions, 1)
+    or abs(coalesce(days.revenue, 0) - expected.revenue)
+    > 1e-9 * greatest(abs(expected.revenue), 1)
+    or coalesce(days.cost, 0) <> expected.cost

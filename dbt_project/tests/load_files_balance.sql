@@ -1,0 +1,5 @@
+{#- Per file: rows read = loaded + rejected + deduplicated. -#}
+
+select export, file
+from {{ ref('load_files') }}
+where rows_read <> rows_loaded + rows_rejected + rows_deduplicated or rows_loaded < 0

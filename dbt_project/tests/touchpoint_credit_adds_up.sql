@@ -1,0 +1,52 @@
+{#- Credit of all touches and what is unattributed are all conversions and all revenue of the window,
+    per model and goal. Counted from stg_conversions, not from the journeys. -#}
+
+with expected as (
+
+    select
+        models.model,
+        conversions.goal,
+        count(*) as conversions,
+        sum(conversions.revenue) as revenue
+    from {{ ref('stg_conversions') }} as conversions
+    cross join {{ source('ledger', '_run') }} as run
+    cross join (
+        {%- for model in var('models') if model != 'markov' %}
+        select '{{ model }}' as model
+        union
+        {%- endfor %}
+        select model from {{ ref('conversion_credit') }}
+    ) as models
+    where conversions.converted_at >= run.window_from and not conversions.is_cancelled
+    group by models.model, conversions.goal
+
+),
+
+credited as (
+
+    select model, goal, sum(credit) as conversions, sum(revenue_credit) as revenue
+    from (
+        select model, goal, credit, revenue_credit from {{ ref('touchpoint_credit') }}
+        union all
+        select model, goal, credit, revenue_credit
+        from {{ ref('conversion_credit') }}
+        where channel = '(unattributed)'
+    ) as rows_of_credit
+    group by model, goal
+
+)
+
+select
+    coalesce(expected.model, credited.model) as model,
+    coalesce(expected.goal, credited.goal) as goal,
+    expected.conversions,
+    credited.conversions as conversions_credited,
+    expected.revenue,
+    credited.revenue as revenue_credited
+from expected
+full outer join credited on expected.model = credited.model and expected.goal = credited.goal
+where
+    expected.model is null
+    or credited.model is null
+    or abs(credited.conversions - expected.conversions) > 1e-9 * expected.conversions
+    or abs(credited.revenue - expected.revenue) > 1e-9 * greatest(abs(expected.revenue), 1)
