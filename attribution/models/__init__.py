@@ -1,0 +1,1 @@
+"""The mathematics: plain functions on checked statistics, one file a model."""
