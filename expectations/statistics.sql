@@ -1,0 +1,97 @@
+-- One row per balance that must hold: what enters a channel leaves it, and what the models are fitted
+-- on is what was converted. `share_unmapped`: share of touches that no channel rule knows.
+with goals as (
+
+    select distinct goal from journeys.conversion_instants
+
+),
+
+moves as (
+
+    select goals.goal, t.from_state, t.to_state, sum(t.journeys) as journeys
+    from statistics.transition_counts as t
+    inner join goals on coalesce(t.goal, goals.goal) = goals.goal
+    group by goals.goal, t.from_state, t.to_state
+
+),
+
+flows as (
+
+    select goal, state, sum(entered) as entered, sum(left_again) as left_again
+    from (
+        select goal, to_state as state, journeys as entered, 0 as left_again from moves
+        union all
+        select goal, from_state, 0, journeys from moves
+    )
+    group by goal, state
+
+),
+
+converting as (
+
+    select goal, sum(conversions) as conversions
+    from statistics.coalition_counts
+    group by goal
+
+),
+
+converted as (
+
+    select goal, count(*) as conversions
+    from journeys.journey_conversions
+    where is_in_window and not is_cancelled and journey_start is not null
+    group by goal
+
+),
+
+heuristics as (
+
+    select model, goal, sum(conversions) as conversions
+    from statistics.heuristic_counts
+    group by model, goal
+
+),
+
+balances as (
+
+    select
+        goal || ': ' || case state when -1 then '(start) against the ends' else channel end as subject,
+        cast(case when state = -1 then ends else entered end as double) as entered,
+        cast(left_again as double) as left_again
+    from flows
+    left join staging.stg_channels on state = channel_index
+    left join (select goal, sum(entered) as ends from flows where state < -1 group by goal) using (goal)
+    where state >= -1
+
+    union all
+
+    select
+        goal || ': converting sets against conversions',
+        cast(coalesce(converting.conversions, 0) as double),
+        cast(coalesce(converted.conversions, 0) as double)
+    from converting
+    full join converted using (goal)
+
+    union all
+
+    select
+        goal || ': ' || model || ' per conversion',
+        round(cast(heuristics.conversions as double) / converted.conversions, 9),
+        1
+    from heuristics
+    inner join converted using (goal)
+
+)
+
+select
+    subject,
+    entered,
+    left_again,
+    (select count(*) from staging.stg_channels) as channels,
+    (
+        select coalesce(avg(case when channel = '(other)' then 1 else 0 end), 0)
+        from journeys.journey_touchpoints
+        inner join staging.stg_channels using (channel_index)
+    ) as share_unmapped
+from balances
+order by subject
