@@ -1,0 +1,261 @@
+"""The command line: one verb a step, and what an operator asks in the morning."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import json
+import os
+import sys
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from attribution import __version__
+from attribution.errors import AttributionError, UsageError
+
+STEPS = {
+    "load": "read landed files into raw tables, each exactly once",
+    "build": "build journeys and statistics with dbt",
+    "attribute": "fit the models to the statistics",
+    "marts": "build the tables that people read with dbt",
+    "stage": "write the candidate version",
+    "publish": "point publish/current at the candidate",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    try:
+        chosen = _parser().parse_args(arguments)
+        code: int = chosen.command(chosen)
+        return code
+    except AttributionError as error:
+        print(f"attribution: {error}", file=sys.stderr)
+        return error.exit_code
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt:
+        print("attribution: interrupted; run again to go on", file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="attribution",
+        description="Nightly multi-touch attribution: landed exports to published channel credit.",
+        epilog="Exit codes: 0 done, 1 error, 2 wrong usage, 3 a gate refused, 75 another run "
+        "holds the lock. Folders come from ATTRIBUTION_HOME (default ./var), settings from "
+        "dbt_project.yml.",
+    )
+    parser.add_argument("--version", action="version", version=f"attribution {__version__}")
+    verbs = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    line = argparse.ArgumentParser(add_help=False)
+    line.add_argument(
+        "--date", type=_date, metavar="YYYY-MM-DD", help="run date (default: newest exported day)"
+    )
+    line.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides",
+        help="a setting above dbt_project.yml, e.g. --set lookback_days=60",
+    )  # fmt: skip
+
+    run = verbs.add_parser("run", parents=[line], help="the whole line, load to publish")
+    run.add_argument("--full", action="store_true", help="ignore what earlier nights built")
+    run.set_defaults(command=_run)
+    for step, text in STEPS.items():
+        verb = verbs.add_parser(step, parents=[line], help=text)
+        verb.set_defaults(command=_step, step=step)
+    check = verbs.add_parser("check", parents=[line], help="run one gate of Great Expectations")
+    check.add_argument("boundary", choices=("exports", "statistics", "credits"))
+    check.set_defaults(command=_step, step="check")
+
+    credit = verbs.add_parser("credit", help="credit from an aggregated path file")
+    credit.add_argument("paths", type=Path, metavar="PATHS.csv")
+    credit.add_argument("--model", required=True, metavar="NAME")
+    credit.add_argument(
+        "--option", action="append", default=[], metavar="KEY=VALUE", help="an option of the model"
+    )
+    credit.add_argument("--format", choices=("table", "csv", "json"), default="table")
+    credit.add_argument("--separator", default=" > ", help="between the steps of a path")
+    credit.add_argument("--delimiter", default=",", help="between the columns of the file")
+    credit.add_argument(
+        "--columns", default="", metavar="OURS=THEIRS,...",
+        help="e.g. conversions=total_conversions,nulls=total_null",
+    )  # fmt: skip
+    credit.set_defaults(command=_credit)
+
+    simulate = verbs.add_parser("simulate", help="write bank and insurance exports to landing/")
+    simulate.add_argument("--customers", type=int, default=20_000)
+    simulate.add_argument("--days", type=int, default=90)
+    simulate.add_argument("--seed", type=int, default=7)
+    simulate.set_defaults(command=_simulate)
+
+    status = verbs.add_parser("status", help="what is published, and how the last run went")
+    status.add_argument("--format", choices=("table", "json"), default="table")
+    status.set_defaults(command=_status)
+    verbs.add_parser("doctor", help="check settings, folders, key, warehouse").set_defaults(
+        command=_doctor
+    )
+    rollback = verbs.add_parser("rollback", help="point publish/current at an earlier version")
+    rollback.add_argument("--to", metavar="RUN_ID", help="default: the version before the current")
+    rollback.set_defaults(command=_rollback)
+    return parser
+
+
+def _date(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no date such as 2026-03-31") from None
+
+
+def _pairs(option: str, given: Sequence[str]) -> dict[str, str]:
+    pairs = {}
+    for text in given:
+        key, equals, value = text.partition("=")
+        if not key or not equals:
+            raise UsageError(f"{option} {text!r}: write it as key=value")
+        pairs[key.strip()] = value
+    return pairs
+
+
+def _overrides(chosen: argparse.Namespace) -> dict[str, Any]:
+    import yaml
+
+    try:
+        return {
+            key: yaml.safe_load(value) for key, value in _pairs("--set", chosen.overrides).items()
+        }
+    except yaml.YAMLError:
+        raise UsageError("--set: a value is no YAML, such as 60, true or [a, b]") from None
+
+
+def _run(chosen: argparse.Namespace) -> int:
+    from attribution import pipeline, terminal
+
+    with terminal.progress() as report:
+        line = pipeline.Line.from_environment(_overrides(chosen), chosen.date, report)
+        figures = pipeline.run(line, full=chosen.full)
+    _warn(figures.values())
+    from attribution.status import print_published
+
+    print_published(line.folders)
+    return 0
+
+
+def _step(chosen: argparse.Namespace) -> int:
+    from attribution import pipeline, terminal
+
+    step = f"check {chosen.boundary}" if chosen.step == "check" else chosen.step
+    with terminal.progress() as report:
+        line = pipeline.Line.from_environment(_overrides(chosen), chosen.date, report)
+        figures = pipeline.run_step(line, step)
+    _warn([figures])
+    shown = {name: value for name, value in figures.items() if name != "warnings"}
+    print(f"{step}: " + ", ".join(f"{name} {value}" for name, value in shown.items()))
+    return 0
+
+
+def _warn(figures: Any) -> None:
+    for step in figures:
+        for warning in step.get("warnings", []):
+            print(f"attribution: warning: {warning}", file=sys.stderr)
+
+
+def _credit(chosen: argparse.Namespace) -> int:
+    from attribution.credit import credit_from_paths
+    from attribution.paths import read_paths
+
+    columns = _pairs("--columns", [text for text in chosen.columns.split(",") if text])
+    paths = read_paths(
+        chosen.paths, separator=chosen.separator, delimiter=chosen.delimiter, columns=columns
+    )
+    credit = credit_from_paths(paths, chosen.model, _pairs("--option", chosen.option)).as_json()
+    if chosen.format == "json":
+        print(json.dumps(credit, indent=1, ensure_ascii=False))
+    elif chosen.format == "csv":
+        text = io.StringIO(newline="")
+        names = list(dict.fromkeys(name for row in credit["channels"] for name in row))
+        writer = csv.DictWriter(text, names)
+        writer.writeheader()
+        writer.writerows(credit["channels"])
+        print(text.getvalue(), end="")
+    else:
+        _print_credit(credit)
+    return 0
+
+
+def _print_credit(credit: dict[str, Any]) -> None:
+    from attribution.terminal import number, print_rows
+
+    has_effects = any("removal_effect" in row for row in credit["channels"])
+    rows = [
+        [
+            row["channel"],
+            number(row["conversions"], ",.2f"),
+            number(row["revenue"], ",.2f"),
+            number(row["share"], ".2%"),
+            *([number(row.get("removal_effect"), ".4f")] if has_effects else []),
+        ]
+        for row in sorted(credit["channels"], key=lambda row: -row["conversions"])
+    ]
+    header = ["channel", "conversions", "revenue", "share"]
+    print_rows(credit["model"], header + ["removal effect"] * has_effects, rows)
+
+
+def _simulate(chosen: argparse.Namespace) -> int:
+    from attribution.settings import Folders
+    from attribution.simulate import simulate
+    from attribution.terminal import progress
+
+    folders = Folders.from_environment()
+    with progress() as report:
+        rows = simulate(
+            folders.landing,
+            customers=chosen.customers,
+            days=chosen.days,
+            seed=chosen.seed,
+            progress=lambda done, total: report("simulate", done, total, "days"),
+        )
+    print(f"{folders.landing}: " + ", ".join(f"{n:,} {export}" for export, n in rows.items()))
+    return 0
+
+
+def _status(chosen: argparse.Namespace) -> int:
+    from attribution import status
+    from attribution.settings import Folders
+
+    folders = Folders.from_environment()
+    if chosen.format == "json":
+        print(json.dumps(status.status(folders), indent=1, ensure_ascii=False))
+    else:
+        status.print_published(folders)
+        status.print_last_run(folders)
+    return 0
+
+
+def _doctor(chosen: argparse.Namespace) -> int:
+    from attribution.doctor import examine
+    from attribution.settings import Folders
+
+    problems = 0
+    for what, problem in examine(Folders.from_environment()):
+        print(f"{'ok  ' if problem is None else 'FAIL'}  {what}{f': {problem}' if problem else ''}")
+        problems += problem is not None
+    return 1 if problems else 0
+
+
+def _rollback(chosen: argparse.Namespace) -> int:
+    from attribution import publish
+    from attribution.runs import lock
+    from attribution.settings import Folders
+
+    folders = Folders.from_environment()
+    with lock(folders):
+        run_id = publish.rollback(folders, chosen.to)
+    print(f"{folders.publish / 'current'} -> {run_id}")
+    return 0

@@ -1,0 +1,59 @@
+"""Is everything in place for a run? One question a line, each asked even where others fail."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from attribution import publish
+from attribution.contract import read_contract
+from attribution.errors import AttributionError
+from attribution.settings import Folders, hmac_key, load_settings
+from attribution.warehouse import open_warehouse, scalar
+
+
+def examine(folders: Folders) -> Iterator[tuple[str, str | None]]:
+    """Pairs of (what was examined, the problem found or None)."""
+    yield _asked("settings", lambda: load_settings(folders.dbt_project))
+    yield _asked("load contract", lambda: read_contract(folders.contract))
+    yield _asked("pseudonym key", lambda: hmac_key(load_settings(folders.dbt_project)))
+    yield f"landing folder {folders.landing}", _folder(folders.landing, os.R_OK | os.X_OK)
+    for name, folder in (("state", folders.state), ("publish", folders.publish)):
+        yield f"{name} folder {folder}", _writable(folder)
+    if folders.warehouse.exists():
+        yield _asked("warehouse", lambda: _query_warehouse(folders))
+    if publish.current(folders.publish):
+        yield _asked("published version", lambda: _verify(folders))
+
+
+def _asked(what: str, question: Callable[[], object]) -> tuple[str, str | None]:
+    try:
+        question()
+    except AttributionError as error:
+        return what, str(error)
+    return what, None
+
+
+def _folder(folder: Path, rights: int) -> str | None:
+    if not folder.is_dir():
+        return "is no folder"
+    return None if os.access(folder, rights) else "its rights do not suffice"
+
+
+def _writable(folder: Path) -> str | None:
+    """A folder that will be made counts by the nearest one that exists."""
+    nearest = next(place for place in (folder, *folder.parents) if place.exists())
+    return _folder(nearest, os.R_OK | os.W_OK | os.X_OK)
+
+
+def _query_warehouse(folders: Folders) -> None:
+    settings = load_settings(folders.dbt_project)
+    with open_warehouse(folders, settings, read_only=True) as con:
+        scalar(con, "select count(*) from raw._files")
+
+
+def _verify(folders: Folders) -> None:
+    problems = publish.verify(folders.publish / "current")
+    if problems:
+        raise AttributionError(f"{problems[0]}: `attribution rollback`, or run again")

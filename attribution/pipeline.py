@@ -1,0 +1,308 @@
+"""The line: nine steps, each idempotent for its date, each with one verb.
+
+The command line and the Airflow DAG call `run_step` and `run` and nothing else of the package.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from datetime import time as clock
+from typing import Any
+
+import duckdb
+
+from attribution import publish as versions
+from attribution.attribute import attribute
+from attribution.contract import Export, read_contract
+from attribution.errors import AttributionError, NoConversions, OutOfOrder
+from attribution.exports import load_exports, unknown_folders
+from attribution.runs import STEPS, RunRecord, lock
+from attribution.settings import Folders, Settings, hmac_key, load_settings
+from attribution.transform import dbt
+from attribution.validation import read_suite, refuse, validate
+from attribution.warehouse import open_published, open_warehouse, quote, scalar, transaction
+
+Figures = dict[str, Any]
+Progress = Callable[[str, int, int, str], None]
+FIRST_DAY = datetime(1, 1, 1)
+
+
+@dataclass(frozen=True)
+class Line:
+    """Where a run works, and with which settings.
+
+    overrides : settings by name that stand above dbt_project.yml, as `--set` gives them.
+    run_date : the day up to which exports count; None means the newest day in them.
+    progress : called with (step, done, total, what).
+    """
+
+    folders: Folders
+    settings: Settings
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    run_date: date | None = None
+    progress: Progress = lambda *_: None
+
+    @classmethod
+    def from_environment(
+        cls,
+        overrides: Mapping[str, Any] | None = None,
+        run_date: date | None = None,
+        progress: Progress = lambda *_: None,
+    ) -> Line:
+        folders = Folders.from_environment()
+        settings = load_settings(folders.dbt_project, overrides)
+        return cls(folders, settings, dict(overrides or {}), run_date, progress)
+
+
+def run(line: Line, *, full: bool = False) -> dict[str, Figures]:
+    """All steps under one lock; figures by step.
+
+    full : ignore what earlier nights left beside the raw tables, such as dbt's parsed project;
+        every model is built anew in either case.
+
+    Raises
+    ------
+    AttributionError
+        of the step that failed; nothing is published then.
+    """
+    with lock(line.folders):
+        if full:
+            shutil.rmtree(line.folders.state / "dbt", ignore_errors=True)
+        return {step: _take(line, step) for step in STEPS}
+
+
+def run_step(line: Line, step: str, run: str | None = None) -> Figures:
+    """One step under its own lock.
+
+    run : the figure `run` that `load` returned; with it a step refuses to go on with another run
+        that began in between.
+
+    Raises
+    ------
+    OutOfOrder
+        where the step to its left is not done, or was done for another date or other settings.
+    """
+    with lock(line.folders):
+        return _take(line, step, run)
+
+
+def _take(line: Line, step: str, run: str | None = None) -> Figures:
+    record = RunRecord.read(line.folders)
+    if run is not None and run != record.run:
+        raise OutOfOrder(
+            f"{step}: another run began at {record.started_at}, so this one cannot go on: begin it "
+            "again with `load`"
+        )
+    record.begin(step, line.settings.fingerprint())
+    is_after_build = STEPS.index(step) > STEPS.index("build")
+    if is_after_build and line.run_date and record.run_date != line.run_date.isoformat():
+        raise OutOfOrder(
+            f"{step}: the warehouse stands at {record.run_date}, not at {line.run_date}: "
+            "begin with `build` for that date"
+        )
+    record.write(line.folders)
+    started = time.monotonic()
+    line.progress(step, 0, 0, "")
+    figures = _STEPS[step](line, record)
+    record.finish(line.folders, step, time.monotonic() - started, figures)
+    line.progress(step, 1, 1, "")
+    return figures
+
+
+def _load(line: Line, record: RunRecord) -> Figures:
+    contract = read_contract(line.folders.contract)
+    key = hmac_key(line.settings)
+    _empty(line.folders)
+    with open_warehouse(line.folders, line.settings) as con:
+        counts = load_exports(
+            con,
+            contract,
+            line.folders,
+            key,
+            load_id=str(record.started_at),
+            progress=lambda done, total, what: line.progress("load", done, total, what),
+        )
+    figures: Figures = {"run": record.run, **counts}
+    strangers = unknown_folders(contract, line.folders.landing)
+    if strangers:
+        figures["warnings"] = [
+            f"landing/{name}: no export of that name in _exports.yml" for name in strangers
+        ]
+    return figures
+
+
+def _check_exports(line: Line, record: RunRecord) -> Figures:
+    contract = read_contract(line.folders.contract)
+    required = [export.name for export in contract.values() if not export.optional]
+    with open_warehouse(line.folders, line.settings) as con:
+        return _gate(line, "exports", con, {"required": required})
+
+
+def _build(line: Line, record: RunRecord) -> Figures:
+    contract = read_contract(line.folders.contract)
+    with open_warehouse(line.folders, line.settings) as con:
+        run_date = line.run_date or _newest_day(con, contract, line.settings)
+        as_of = _start_of(run_date + timedelta(days=1), line.settings)
+        window_from = FIRST_DAY
+        if line.settings.window_days != "all":
+            first = run_date - timedelta(days=line.settings.window_days - 1)
+            window_from = _start_of(first, line.settings)
+        with transaction(con):
+            con.execute("delete from raw._run")
+            con.execute("insert into raw._run values (?, ?, ?)", [run_date, as_of, window_from])
+    record.run_date = run_date.isoformat()
+    nodes = _dbt(line, "build", "seeds", "models/staging", "models/journeys", "models/statistics")
+    with open_warehouse(line.folders, line.settings) as con:
+        conversions = scalar(
+            con,
+            "select count(*) from journeys.journey_conversions "
+            "where is_in_window and not is_cancelled",
+        )
+        touchpoints = scalar(con, "select count(*) from journeys.journey_touchpoints")
+    if not conversions:
+        raise NoConversions(
+            f"build: no conversion in the {line.settings.window_days} days up to {run_date}: "
+            "deliver conversions, choose another --date, or widen window_days"
+        )
+    return {
+        "run_date": run_date.isoformat(),
+        "nodes": nodes,
+        "conversions": conversions,
+        "journey_touchpoints": touchpoints,
+    }
+
+
+def _check_statistics(line: Line, record: RunRecord) -> Figures:
+    with open_warehouse(line.folders, line.settings) as con:
+        return _gate(line, "statistics", con, {})
+
+
+def _attribute(line: Line, record: RunRecord) -> Figures:
+    with open_warehouse(line.folders, line.settings) as con:
+        return dict(attribute(con, line.settings.fitted_models))
+
+
+def _marts(line: Line, record: RunRecord) -> Figures:
+    return {"nodes": _dbt(line, "marts", "models/marts")}
+
+
+def _stage(line: Line, record: RunRecord) -> Figures:
+    now = datetime.now(UTC)
+    run_id = f"{record.run_date}_{now:%Y%m%dT%H%M%S}{now.microsecond // 1000:03d}Z"
+    with open_warehouse(line.folders, line.settings) as con:
+        manifest = versions.stage(con, line.folders, line.settings, record, run_id)
+    rows = {name: table["rows"] for name, table in manifest["tables"].items()}
+    return {"run_id": run_id, "rows": rows}
+
+
+def _check_credits(line: Line, record: RunRecord) -> Figures:
+    with open_published(line.folders.publish / "candidate") as con:
+        return _gate(line, "credits", con, {})
+
+
+def _publish(line: Line, record: RunRecord) -> Figures:
+    folder = versions.publish(line.folders, line.settings.keep_versions)
+    _empty(line.folders)
+    return {"run_id": folder.name, "folder": str(folder)}
+
+
+_STEPS: dict[str, Callable[[Line, RunRecord], Figures]] = {
+    "load": _load,
+    "check exports": _check_exports,
+    "build": _build,
+    "check statistics": _check_statistics,
+    "attribute": _attribute,
+    "marts": _marts,
+    "stage": _stage,
+    "check credits": _check_credits,
+    "publish": _publish,
+}
+
+
+def _gate(
+    line: Line, boundary: str, con: duckdb.DuckDBPyConnection, parameters: Mapping[str, Any]
+) -> Figures:
+    folder = line.folders.expectations
+    query = (folder / f"{boundary}.sql").read_text(encoding="utf-8")
+    frame = con.execute(query, dict(parameters) or None).df()
+    suite = read_suite(folder, boundary)
+    findings = validate(suite, frame, {"max_bad_row_share": line.settings.max_bad_row_share})
+    refuse(f"check {boundary}", findings)
+    return {
+        "expectations": len(suite["expectations"]),
+        "rows": len(frame),
+        "warnings": [finding.message for finding in findings],
+    }
+
+
+def _dbt(line: Line, step: str, *folders: str) -> int:
+    return dbt(
+        line.folders,
+        line.settings,
+        line.overrides,
+        [
+            *("build", "--exclude-resource-type", "unit_test"),
+            *("--select", *(f"path:{folder}" for folder in folders)),
+        ],
+        progress=lambda done, total, node: line.progress(step, done, total, node),
+    )
+
+
+def _newest_day(
+    con: duckdb.DuckDBPyConnection, contract: Mapping[str, Export], settings: Settings
+) -> date:
+    """The newest day that any export speaks of: a run depends on its inputs, not on the clock.
+
+    Dates without a time, such as those of spend, may lead by a week; budgets dated further ahead do
+    not move the run.
+    """
+    required = [
+        (export.name, column)
+        for export in contract.values()
+        for column in export.columns
+        if column.required
+    ]
+    times = [
+        scalar(con, f"select max({quote(column.name)}) from raw.{quote(export)}")
+        for export, column in required
+        if column.type == "timestamp"
+    ]
+    known = [_day(value, settings) for value in times if isinstance(value, datetime)]
+    if not known:
+        raise AttributionError(
+            "build: no export holds a row with a time, so there is no newest day: land files in "
+            "the landing folder, then run `load`"
+        )
+    newest = max(known)
+    dates = [
+        scalar(
+            con,
+            f"select max({quote(column.name)}) from raw.{quote(export)} "
+            f"where {quote(column.name)} <= ?",
+            [newest + timedelta(days=7)],
+        )
+        for export, column in required
+        if column.type == "date"
+    ]
+    return max([newest, *(value for value in dates if isinstance(value, date))])
+
+
+def _day(moment: datetime, settings: Settings) -> date:
+    """The day of the reporting time zone that a UTC time falls on."""
+    return moment.replace(tzinfo=UTC).astimezone(settings.zone).date()
+
+
+def _start_of(day: date, settings: Settings) -> datetime:
+    """The UTC time at which a day of the reporting time zone begins."""
+    local = datetime.combine(day, clock(), tzinfo=settings.zone)
+    return local.astimezone(UTC).replace(tzinfo=None)
+
+
+def _empty(folders: Folders) -> None:
+    """Leave nothing of an earlier run's decoded files and spilled tables."""
+    shutil.rmtree(folders.scratch, ignore_errors=True)
+    (folders.scratch / "spill").mkdir(parents=True)
