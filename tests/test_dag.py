@@ -1,0 +1,173 @@
+"""The DAG: its policy, and Airflow's own run of it."""
+
+import json
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, Home
+
+LINE = [
+    "load",
+    "check_exports",
+    "build",
+    "check_statistics",
+    "attribute",
+    "marts",
+    "stage",
+    "check_credits",
+    "publish",
+]
+INSPECT = """
+import json, sys, time
+from pathlib import Path
+from airflow.dag_processing.dagbag import DagBag
+folder = Path(sys.argv[1])
+before = time.process_time()
+bag = DagBag(str(folder))
+heavy = sorted({"great_expectations", "dbt", "duckdb", "attribution"} & set(sys.modules))
+dag = bag.dags["attribution_nightly"]
+tasks = {
+    task.task_id: {
+        "downstream": sorted(task.downstream_task_ids), "pool": task.pool, "slots": task.pool_slots,
+        "retries": task.retries, "callbacks": len(task.on_failure_callback or []),
+        "timeout": task.execution_timeout.total_seconds(),
+        "outlets": [outlet.name for outlet in task.outlets],
+    }
+    for task in dag.tasks
+}
+print(json.dumps({
+    "errors": bag.import_errors, "dags": sorted(bag.dags), "heavy": heavy, "tasks": tasks,
+    "catchup": dag.catchup, "active": dag.max_active_runs, "doc": dag.doc_md,
+    "params": sorted(dag.params), "schedule": str(dag.schedule), "tags": sorted(dag.tags),
+}))
+"""
+
+
+class Airflow:
+    """An Airflow of its own: database, pool, and the folders of one line."""
+
+    def __init__(self, home: Home) -> None:
+        self.home = home
+        self.path = home.path / "airflow"
+        self.environment = home.environment | {
+            "AIRFLOW_HOME": str(self.path),
+            "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
+            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+            "AIRFLOW__LOGGING__LOGGING_LEVEL": "INFO",
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        }
+
+    def __call__(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [Path(sys.executable).parent / "airflow", *arguments],
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def rows(self, sql: str) -> list[tuple]:
+        with sqlite3.connect(self.path / "airflow.db") as database:
+            return database.execute(sql).fetchall()
+
+
+@pytest.fixture(scope="module")
+def airflow(tmp_path_factory: pytest.TempPathFactory) -> Airflow:
+    home = Home(tmp_path_factory.mktemp("airflow"))
+    home.must("simulate", "--customers", "1500", "--days", "40")
+    airflow = Airflow(home)
+    for command in (("db", "migrate"), ("pools", "set", "attribution", "1", "one writer")):
+        done = airflow(*command)
+        assert done.returncode == 0, done.stderr
+    return airflow
+
+
+@pytest.fixture(scope="module")
+def dag(airflow: Airflow) -> dict:
+    done = subprocess.run(
+        [sys.executable, "-c", INSPECT, str(ROOT / "dags")],
+        env=airflow.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_parses_without_errors_and_without_the_line(dag: dict) -> None:
+    assert dag["errors"] == {}
+    assert dag["dags"] == ["attribution_nightly"]
+    assert dag["heavy"] == []
+
+
+def test_is_one_straight_line(dag: dict) -> None:
+    assert list(dag["tasks"]) == LINE
+    for task, following in zip(LINE, [*LINE[1:], None], strict=True):
+        downstream = dag["tasks"][task]["downstream"]
+        if task == "load":  # it also hands the run's name to each of them
+            assert downstream == sorted(LINE[1:])
+        else:
+            assert downstream == ([following] if following else [])
+
+
+def test_policy_of_every_task(dag: dict) -> None:
+    for name, task in dag["tasks"].items():
+        assert (task["pool"], task["slots"]) == ("attribution", 1), name
+        assert task["callbacks"] >= 1, name
+        assert 0 < task["timeout"] <= 4 * 3600, name
+        assert task["retries"] == 2, name  # what cannot pass by itself fails without one
+        assert task["outlets"] == (["attribution_published"] if name == "publish" else []), name
+
+
+def test_policy_of_the_dag(dag: dict) -> None:
+    assert (dag["catchup"], dag["active"]) == (False, 1)
+    assert dag["params"] == ["date", "settings"]
+    assert dag["doc"].strip().startswith("# attribution_nightly")
+    assert dag["tags"] == ["attribution"]
+
+
+def test_airflow_runs_the_line_and_refuses_a_broken_export(airflow: Airflow) -> None:
+    home = airflow.home
+    done = airflow("dags", "test", "attribution_nightly")
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    assert home.manifest()["run_date"] == "2026-02-09"
+    assert airflow.rows("select count(*) from asset_event") == [(1,)]
+    assert airflow.rows("select state from dag_run") == [("success",)]
+    hashes, before = home.hashes(), home.current.readlink()
+
+    # the command line on the same folders says the same
+    home.must("run")
+    assert home.hashes() == hashes
+    assert home.current.readlink() != before
+    before = home.current.readlink()
+
+    # a date and settings given as params
+    conf = json.dumps({"date": "2026-02-08", "settings": {"lookback_days": 10}})
+    home.land("touchpoints", "broken.csv", "touchpoint_id,customer_id\nt,k\n")
+    done = airflow("dags", "test", "attribution_nightly", "--conf", conf)
+    assert done.returncode != 0
+    assert "touchpoints/broken.csv (quarantined)" in done.stdout + done.stderr
+    states = dict(
+        airflow.rows(
+            "select task_id, state from task_instance where run_id = "
+            "(select run_id from dag_run where state = 'failed')"
+        )
+    )
+    assert states["load"] == "success"
+    assert states["check_exports"] == "failed"  # not up_for_retry
+    assert states["publish"] == "upstream_failed"
+    assert home.current.readlink() == before
+    assert airflow.rows("select count(*) from asset_event") == [(1,)]
+
+    (home.path / "landing" / "touchpoints" / "broken.csv").unlink()
+    done = airflow("dags", "test", "attribution_nightly", "--conf", conf)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    assert home.manifest()["run_date"] == "2026-02-08"
+    assert home.manifest()["settings"]["lookback_days"] == 10
+    shutil.rmtree(airflow.path / "logs", ignore_errors=True)

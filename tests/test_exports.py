@@ -1,0 +1,480 @@
+"""Loading: by contract, exactly once, nothing lost, nobody's id kept."""
+
+import csv
+import gzip
+import io
+import json
+import stat
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import date, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from conftest import ROOT, real_export
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from attribution import ledger as ledgers
+from attribution import readers
+from attribution.contract import read_contract
+from attribution.errors import LoadError
+from attribution.exports import load_exports, unknown_folders
+from attribution.pseudonyms import pseudonym
+from attribution.settings import Folders, load_settings
+from attribution.warehouse import open_warehouse
+
+CONTRACT = read_contract(ROOT / "dbt_project" / "models" / "staging" / "_exports.yml")
+SETTINGS = load_settings(ROOT / "dbt_project")
+HEAD = "conversion_id,customer_id,converted_at,goal,revenue\n"
+GOOD = HEAD + "c1,k1,2026-01-02 03:04:05,account,10.5\nc2,k2,2026-01-03T00:00:00+01:00,,\n"
+
+
+@dataclass
+class Loader:
+    """A warehouse open for loading, and a landing folder to fill."""
+
+    folders: Folders
+    con: duckdb.DuckDBPyConnection
+    key: bytes | None = None
+    contract: dict[str, Any] | None = None
+
+    def land(self, name: str, content: str | bytes, export: str = "conversions") -> Path:
+        path = self.folders.landing / export / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        return path
+
+    def load(self, **changes: Any) -> dict[str, int]:
+        contract = dict(self.contract or CONTRACT)
+        if changes:
+            contract["conversions"] = replace(contract["conversions"], **changes)
+        return load_exports(self.con, contract, self.folders, self.key, "load", lambda *_: None)
+
+    def rows(self, sql: str) -> list[tuple]:
+        return self.con.execute(sql).fetchall()
+
+    def conversions(self) -> list[tuple]:
+        return self.rows(
+            "select conversion_id, customer_id, converted_at, goal, revenue "
+            "from raw.conversions order by conversion_id"
+        )
+
+    def states(self) -> list[tuple]:
+        return self.rows("select file, state, reason from raw._files order by file")
+
+    def rejects(self) -> list[dict]:
+        return [
+            json.loads(line)
+            for path in sorted(self.folders.quarantine.rglob("*.rejected.jsonl"))
+            for line in path.read_text().splitlines()
+        ]
+
+
+@pytest.fixture
+def loader(tmp_path: Path) -> Iterator[Loader]:
+    folders = Folders.from_environment({"ATTRIBUTION_HOME": str(tmp_path)})
+    folders.landing.mkdir()
+    folders.scratch.mkdir(parents=True)
+    with open_warehouse(folders, SETTINGS) as con:
+        yield Loader(folders, con)
+
+
+def test_clean_file_is_loaded_with_types_and_utc(loader: Loader) -> None:
+    loader.land("a.csv", GOOD)
+    counts = loader.load()
+    assert (counts["rows_read"], counts["rows_loaded"], counts["rows_rejected"]) == (2, 2, 0)
+    assert loader.conversions() == [
+        ("c1", "k1", datetime(2026, 1, 2, 3, 4, 5), "account", Decimal("10.5000")),
+        ("c2", "k2", datetime(2026, 1, 2, 23), None, None),
+    ]
+
+
+def test_same_bytes_are_loaded_once_under_any_name(loader: Loader) -> None:
+    loader.land("a.csv", GOOD)
+    loader.load()
+    loader.land("b.csv", GOOD)
+    counts = loader.load()
+    assert (counts["files_loaded"], counts["files_skipped"]) == (0, 2)
+    assert len(loader.conversions()) == 2
+
+
+def test_new_bytes_under_an_old_name_replace_its_rows(loader: Loader) -> None:
+    loader.land("a.csv", GOOD)
+    loader.load()
+    loader.land("a.csv", HEAD + "c3,k3,2026-01-04,account,1\n")
+    loader.load()
+    assert [row[0] for row in loader.conversions()] == ["c3"]
+    assert [row[1] for row in loader.rows("select file, state from raw._files order by state")] == [
+        "loaded",
+        "replaced",
+    ]
+    loader.land("a.csv", GOOD)  # and the first bytes may come back
+    loader.load()
+    assert [row[0] for row in loader.conversions()] == ["c1", "c2"]
+
+
+def test_file_whose_twin_was_replaced_keeps_its_rows(loader: Loader) -> None:
+    loader.land("a.csv", GOOD)
+    loader.land("b.csv", GOOD)
+    loader.load()
+    loader.land("a.csv", HEAD + "c3,k3,2026-01-04,account,1\n")
+    loader.load()
+    assert [row[0] for row in loader.conversions()] == ["c1", "c2", "c3"]
+    assert loader.load()["files_loaded"] == 0
+
+
+def test_times_beyond_reason_are_rejected(loader: Loader) -> None:
+    loader.land("a.csv", HEAD + "c1,k,infinity,,\nc2,k,9999-12-31,,\nc3,k,0001-01-01,,\n")
+    loader.land("s.csv", "date,channel,cost\ninfinity,tv,1\n9999-12-31,tv,1\n", "spend")
+    counts = loader.load()
+    assert (counts["rows_loaded"], counts["rows_rejected"]) == (0, 5)
+
+
+def test_broken_rows_are_rejected_with_line_reason_and_raw_text(loader: Loader) -> None:
+    loader.land(
+        "a.csv",
+        HEAD
+        + "c1,k1,2026-01-02,account,10\n"
+        + "c2,k2,2026-01-02,account,ten\n"
+        + "c3,,2026-01-02,account,1\n"
+        + "c4,k4,02.01.2026,account,1\n"
+        + "c5,k5\n"
+        + 'c6,"k6 lost,2026-01-02,account,1\n'
+        + "c7,k7,2026-01-02,account,1,more\n"
+        + '"c8","k8",2026-01-02,"two\nlines",1\n'
+        + "c9,k9,2026-01-02,account,1\n",
+    )
+    counts = loader.load()
+    assert (counts["rows_read"], counts["rows_loaded"], counts["rows_rejected"]) == (9, 3, 6)
+    assert [row[0] for row in loader.conversions()] == ["c1", "c8", "c9"]
+    rejects = {reject["line"]: reject for reject in loader.rejects()}
+    assert {line: reject["reason"] for line, reject in rejects.items()} == {
+        3: "revenue is no decimal(18,4)",
+        4: "customer_id is empty",
+        5: "converted_at is empty or no timestamp",
+        6: "2 fields instead of 5",
+        7: rejects[7]["reason"],
+        8: "6 fields instead of 5",
+    }
+    assert rejects[3]["raw"] == "c2,k2,2026-01-02,account,ten"
+    assert rejects[7]["raw"] == 'c6,"k6 lost,2026-01-02,account,1'
+    assert all(reject["file"] == "a.csv" for reject in rejects.values())
+
+
+def test_quarantine_is_for_its_owner_only(loader: Loader) -> None:
+    loader.land("a.csv", HEAD + "c1,,2026-01-02,account,10\n")
+    loader.load()
+    [path] = loader.folders.quarantine.rglob("*.jsonl")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("a.csv", b"", "empty: 0 bytes"),
+        ("a.csv", "conversion_id,customer_id\nc1,k1\n", "required column converted_at is missing"),
+        ("a.csv", "conversion_id,customer_id,customer_id,converted_at\n", "stands twice"),
+        ("a.csv", "\n\n", "no header"),
+        ("a.csv", b"conversion_id,customer_id,converted_at\nc\xff1,k,2026-01-01\n", "not utf-8"),
+        ("a.csv.gz", gzip.compress(GOOD.encode() * 99, mtime=0)[:-20], "broken gzip"),
+        ("a.csv.gz", b"no gzip at all", "broken gzip"),
+        ("a.parquet", b"PAR1 no parquet at all PAR1", "parquet"),
+        ("a.xlsx", b"PK", "format is none of .csv"),
+        ("a.jsonl", '{"conversion_id": "c1"}\n', "required column customer_id, converted_at"),
+        ("a.json", '[{"conversion_id": "c1"', "not JSON"),
+    ],
+)
+def test_file_that_breaks_the_contract_is_quarantined_whole(
+    loader: Loader, name: str, content: str | bytes, reason: str
+) -> None:
+    landed = loader.land(name, content)
+    counts = loader.load()
+    assert (counts["files_quarantined"], counts["rows_read"]) == (1, 0)
+    [(file, state, found)] = loader.states()
+    assert (file, state) == (name, "quarantined")
+    assert reason.lower() in found.lower()
+    [copy] = [path for path in loader.folders.quarantine.rglob("*") if path.is_file()]
+    assert copy.read_bytes() == landed.read_bytes()
+    assert loader.load()["files_skipped"] == 1  # once is enough
+
+
+def test_flipped_bit_in_gzip_is_found(loader: Loader) -> None:
+    packed = bytearray(gzip.compress(GOOD.encode() * 50))
+    packed[-6] ^= 1  # in the checksum's neighbourhood, where a lenient reader looks away
+    loader.land("a.csv.gz", bytes(packed))
+    assert loader.load()["files_quarantined"] == 1
+
+
+def test_header_only_is_an_empty_day(loader: Loader) -> None:
+    loader.land("a.csv", HEAD)
+    loader.land("b.jsonl", "\n")
+    counts = loader.load()
+    assert (counts["files_loaded"], counts["rows_read"]) == (2, 0)
+
+
+def test_blank_is_null_and_space_is_trimmed(loader: Loader) -> None:
+    loader.land("a.csv", HEAD + " c1 , k1 ,2026-01-02, ,  7  \n")
+    loader.load()
+    [row] = loader.conversions()
+    assert row == ("c1", "k1", datetime(2026, 1, 2), None, Decimal(7))
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "cp1252", "utf-16"])
+@pytest.mark.parametrize("ending", [".csv", ".csv.gz"])
+def test_umlauts_survive_every_declared_encoding(
+    loader: Loader, encoding: str, ending: str
+) -> None:
+    content = (HEAD + "c1,Jörg,2026-01-02,Größe für 5 €,1\n").encode(encoding)
+    loader.land(f"a{ending}", gzip.compress(content) if ending == ".csv.gz" else content)
+    loader.load(encoding="utf-8" if encoding == "utf-8-sig" else encoding)
+    [row] = loader.conversions()
+    assert (row[1], row[3]) == ("Jörg", "Größe für 5 €")
+
+
+def test_decimal_comma_only_as_declared(loader: Loader) -> None:
+    head = HEAD.replace(",", ";")
+    loader.land("a.csv", head + "c1;k1;2026-01-02;;1234,50\nc2;k2;2026-01-02;;1.234\n")
+    counts = loader.load(delimiter=";", decimal=",")
+    assert counts["rows_rejected"] == 1  # a point there is no guess of ours
+    assert [row[4] for row in loader.conversions()] == [Decimal("1234.5")]
+
+
+def test_times_without_offset_are_in_the_declared_zone(loader: Loader) -> None:
+    loader.land(
+        "a.csv",
+        HEAD
+        + "c1,k,2026-07-01 12:00:00,,\n"
+        + "c2,k,2026-01-01 12:00:00,,\n"
+        + "c3,k,2026-07-01T12:00:00Z,,\n"
+        + "c4,k,2026-07-01 12:00:00.5-03:30,,\n"
+        + "c5,k,2026-07-01,,\n",
+    )
+    loader.load(time_zone="Europe/Berlin")
+    assert [row[2] for row in loader.conversions()] == [
+        datetime(2026, 7, 1, 10),
+        datetime(2026, 1, 1, 11),
+        datetime(2026, 7, 1, 12),
+        datetime(2026, 7, 1, 15, 30, 0, 500_000),
+        datetime(2026, 6, 30, 22),
+    ]
+
+
+def test_short_rows_are_padded_where_the_contract_says_so(loader: Loader) -> None:
+    loader.land("a.csv", HEAD + "c1,k1,2026-01-02\nc2,k2\n")
+    counts = loader.load(short_rows="pad")
+    assert (counts["rows_loaded"], counts["rows_rejected"]) == (1, 1)  # a required one is missing
+
+
+def test_extra_columns_are_noted_or_refused(loader: Loader) -> None:
+    text = "conversion_id,customer_id,new,converted_at\nc1,k1,x,2026-01-01\n"
+    loader.land("a.csv", text)
+    loader.load()
+    assert loader.rows("select extra_columns from raw._files") == [("new",)]
+    loader.land("b.csv", text + "c2,k1,x,2026-01-01\n")
+    loader.load(extra_columns="quarantine")
+    assert loader.states()[1][1:] == ("quarantined", "column new is not in the contract")
+
+
+def test_columns_may_come_in_any_order(loader: Loader) -> None:
+    loader.land("a.csv", "converted_at,customer_id,conversion_id\n2026-01-01,k1,c1\n")
+    loader.load()
+    assert loader.conversions()[0][:2] == ("c1", "k1")
+
+
+def test_json_lines_and_arrays(loader: Loader) -> None:
+    loader.land(
+        "a.jsonl",
+        '{"conversion_id": "c1", "customer_id": 17, "converted_at": "2026-01-01", "revenue": NaN}\n'
+        '{"conversion_id": "c2", "customer_id": "k", "converted_at": "2026-01-01", "revenue": 0.10}'
+        "\n[1]\nbroken{\n",
+    )
+    loader.land(
+        "b.json",
+        '[{"conversion_id": "c3", "customer_id": "k", "converted_at": "2026-01-01", "x": {}}]',
+    )
+    counts = loader.load()
+    assert (counts["rows_loaded"], counts["rows_rejected"]) == (3, 2)
+    found = [(row[0], row[1], row[4]) for row in loader.conversions()]
+    assert found == [("c1", "17", None), ("c2", "k", Decimal("0.1")), ("c3", "k", None)]
+    assert [reject["line"] for reject in loader.rejects()] == [3, 4]
+
+
+def test_parquet_types_are_taken_as_they_are(loader: Loader) -> None:
+    table = pa.table(
+        {
+            "conversion_id": [1, 2, 3],
+            "customer_id": ["k1", "k2", None],
+            "converted_at": pa.array(
+                [datetime(2026, 1, 1, 12)] * 3, pa.timestamp("us", tz="Europe/Berlin")
+            ),
+            "revenue": [1.5, float("nan"), 2.0],
+        }
+    )
+    sink = io.BytesIO()
+    pq.write_table(table, sink)
+    loader.land("a.parquet", sink.getvalue())
+    counts = loader.load()
+    assert (counts["rows_loaded"], counts["rows_rejected"]) == (1, 2)
+    [row] = loader.conversions()
+    assert row[:3] == ("1", "k1", datetime(2026, 1, 1, 12))
+    assert {reject["reason"] for reject in loader.rejects()} == {
+        "customer_id is empty",
+        "revenue is no decimal(18,4)",
+    }
+
+
+def test_unfinished_hidden_and_linked_files_are_left_alone(loader: Loader, tmp_path: Path) -> None:
+    for name in ("a.csv.tmp", "b.csv.part", ".c.csv"):
+        loader.land(name, GOOD)
+    secret = tmp_path / "outside.csv"
+    secret.write_text(GOOD)
+    (loader.folders.landing / "conversions" / "d.csv").symlink_to(secret)
+    (loader.folders.landing / "steps").symlink_to(tmp_path)
+    assert loader.load()["rows_read"] == 0
+    assert loader.states() == []
+
+
+def test_unknown_folder_is_named(loader: Loader) -> None:
+    (loader.folders.landing / "converions").mkdir()
+    assert unknown_folders(CONTRACT, loader.folders.landing) == ["converions"]
+
+
+def test_missing_landing_folder_is_one_clear_line(loader: Loader) -> None:
+    loader.folders.landing.rmdir()
+    with pytest.raises(LoadError, match="ATTRIBUTION_LANDING") as refused:
+        loader.load()
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("content", [GOOD, GOOD + "c3,,2026-01-01,,\n"], ids=["clean", "careful"])
+def test_rows_and_ledger_come_together_or_not_at_all(
+    loader: Loader, monkeypatch: pytest.MonkeyPatch, content: str
+) -> None:
+    loader.land("a.csv", content)
+
+    def fail(*_: object) -> None:
+        raise OSError("disk full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ledgers.Ledger, "enter", fail)
+        with pytest.raises(LoadError, match=r"conversions/a\.csv: disk full"):
+            loader.load()
+    assert loader.conversions() == []
+    assert loader.states() == []
+    loader.load()
+    assert len(loader.conversions()) == 2
+
+
+def test_pseudonyms_hide_every_id_and_join_exports(loader: Loader) -> None:
+    loader.key = b"secret"
+    canary = "CANARY-4711"
+    loader.land("a.csv", HEAD + f"c1,{canary},2026-01-02,,1\nc2,{canary},2026-01-02,,1\n")
+    loader.land(
+        "i.csv", f"anonymous_id,customer_id,linked_at\nv1,{canary},2026-01-01\n", "identities"
+    )
+    counts = loader.load()
+    assert counts["rows_loaded"] == 3  # two ids of one file do not multiply its rows
+    expected = pseudonym(b"secret", canary)
+    assert {row[1] for row in loader.conversions()} == {expected}
+    assert loader.rows("select customer_id from raw.identities") == [(expected,)]
+    loader.con.execute("checkpoint")
+    for path in loader.folders.state.rglob("*"):
+        if path.is_file():
+            assert canary.encode() not in path.read_bytes(), path
+
+
+def test_pseudonym_is_hmac_sha256() -> None:
+    # RFC 4231, test case 2, first 128 bits
+    assert pseudonym(b"Jefe", "what do ya want for nothing?") == "5bdcc146bf60754e6a042426089575c7"
+
+
+def test_another_key_is_refused(loader: Loader) -> None:
+    loader.key = b"one"
+    loader.land("a.csv", GOOD)
+    loader.load()
+    loader.key = b"two"
+    with pytest.raises(LoadError, match="ATTRIBUTION_HMAC_KEY"):
+        loader.load()
+
+
+def test_contract_may_gain_a_column_but_not_change_a_type(loader: Loader) -> None:
+    loader.land("a.csv", GOOD)
+    loader.load()
+    former = CONTRACT["conversions"]
+    grown = replace(former, columns=(*former.columns, replace(former.columns[3], name="branch")))
+    loader.contract = {"conversions": grown}
+    loader.load()
+    assert loader.rows("select branch from raw.conversions limit 1") == [(None,)]
+    other = [replace(c, type="bigint") if c.name == "goal" else c for c in former.columns]
+    loader.contract = {"conversions": replace(former, columns=tuple(other))}
+    with pytest.raises(LoadError, match=r"conversions\.goal is varchar in the warehouse"):
+        loader.load()
+
+
+def test_file_date_comes_from_the_name(loader: Loader) -> None:
+    loader.land("conversions_2026-02-03.csv", GOOD)
+    loader.load()
+    assert loader.rows("select file_date from raw._files") == [(date(2026, 2, 3),)]
+
+
+TEXT = st.text(
+    st.characters(codec="utf-8", exclude_characters="\x00\r", exclude_categories=["Cs"]),
+    max_size=12,
+)
+
+
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(goals=st.lists(TEXT, min_size=1, max_size=6), careful=st.booleans())
+def test_any_text_comes_back_by_either_reader(
+    loader: Loader, goals: list[str], careful: bool
+) -> None:
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(HEAD.strip().split(","))
+    for number, goal in enumerate(goals):
+        writer.writerow([f"c{number}", "k", "2026-01-01", goal, "1"])
+    loader.con.execute("delete from raw._files")
+    loader.con.execute("drop table if exists raw.conversions")
+    loader.land("a.csv", text.getvalue())
+    with pytest.MonkeyPatch.context() as patch:
+        if careful:
+            patch.setattr(readers, "fast", lambda *_: None)
+        counts = loader.load()
+    assert counts["rows_loaded"] == len(goals)
+    found = dict(loader.rows("select conversion_id, goal from raw.conversions"))
+    # the engine trims every kind of space, and nothing else
+    space = "".join(chr(n) for n in range(0x10000) if unicodedata.category(chr(n)) == "Zs")
+    assert found == {f"c{n}": goal.strip(space) or None for n, goal in enumerate(goals)}
+
+
+def test_both_readers_agree_on_a_real_export(
+    loader: Loader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    export = real_export("attribution_data_62k", "attribution_data.csv.gz")
+    columns = ("customer_id", "time", "interaction", "conversion", "conversion_value", "channel")
+    kinds = ("varchar", "timestamp", "varchar", "bigint", "decimal(18,4)", "varchar")
+    base = CONTRACT["conversions"]
+    declared = [
+        replace(base.columns[0], name=name, type=kind, required=True)
+        for name, kind in zip(columns, kinds, strict=True)
+    ]
+    found = []
+    for name in ("fast", "careful"):
+        loader.contract = {name: replace(base, name=name, columns=tuple(declared))}
+        loader.land("a.csv.gz", export.read_bytes(), export=name)
+        if name == "careful":
+            monkeypatch.setattr(readers, "fast", lambda *_: None)
+        assert loader.load()["rows_loaded"] == 62483
+        found.append(loader.rows(f"select * exclude (_file_id) from raw.{name} order by _row"))
+    assert found[0] == found[1]
+    assert [row[-1] for row in found[0]] == list(range(1, 62484))

@@ -1,0 +1,467 @@
+"""The line as its users run it: whole processes, from landed files to published tables."""
+
+import fcntl
+import gzip
+import json
+import shutil
+import stat
+from pathlib import Path
+
+import duckdb
+import pytest
+from conftest import Home
+
+from attribution import pipeline
+from attribution.credit import credit_from_paths
+from attribution.errors import OutOfOrder
+from attribution.paths import aggregate_paths
+
+HEURISTICS = ("first_touch", "last_touch", "last_non_direct", "linear", "position_based")
+
+
+@pytest.fixture
+def copy(bank: Home, tmp_path: Path) -> Home:
+    """The bank again, to do harm to."""
+    shutil.copytree(bank.path, tmp_path / "bank", symlinks=True)
+    return Home(tmp_path / "bank")
+
+
+def land_small_world(home: Home) -> Home:
+    """Four customers, written by hand."""
+    home.land(
+        "touchpoints",
+        "t_2026-01-05.csv",
+        "touchpoint_id,customer_id,occurred_at,channel,source,medium\n"
+        "t1,k1,2026-01-01 10:00:00,search,,\n"
+        "t2,k1,2026-01-02 10:00:00,,google,cpc\n"
+        "t3,k2,2026-01-03 10:00:00,branch,,\n"
+        "t4,v3,2026-01-03 11:00:00,search,,\n",
+    )
+    home.land(
+        "conversions",
+        "c_2026-01-05.csv",
+        "conversion_id,customer_id,converted_at,goal,revenue,status\n"
+        "c1,k1,2026-01-04 10:00:00,account,100,\n"
+        "c2,k3,2026-01-04 10:00:00,account,50.5,booked\n"
+        "c3,k4,2026-01-05 10:00:00,,7,\n"
+        "c4,k2,2026-01-05 10:00:00,account,70,\n"
+        "c4,k2,2026-01-05 12:00:00,account,70,cancelled\n",
+    )
+    home.land("identities", "i.csv", "anonymous_id,customer_id,linked_at\nv3,k3,2026-01-04\n")
+    return home
+
+
+@pytest.fixture
+def small(home: Home) -> Home:
+    return land_small_world(home)
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory) -> Home:
+    """The small world after a run; tests must not change it."""
+    home = land_small_world(Home(tmp_path_factory.mktemp("small")))
+    assert "published" in home.must("run").stdout
+    return home
+
+
+@pytest.fixture
+def after_run(published: Home, tmp_path: Path) -> Home:
+    """The small world after a run, to do harm to."""
+    shutil.copytree(published.path, tmp_path / "after_run", symlinks=True)
+    return Home(tmp_path / "after_run")
+
+
+def test_small_world_is_credited_by_hand(published: Home) -> None:
+    credit = {
+        (goal, channel): (float(conversions), float(revenue), share)
+        for goal, channel, conversions, revenue, share in published.published(
+            "select goal, channel, conversions, revenue, share from channel_credit "
+            "where model = 'linear'"
+        )
+    }
+    assert credit == {
+        # c1 half and half; c2 by the visitor v3, who turned out to be k3; c4 was cancelled
+        ("account", "search"): (1.5, 100.5, 0.75),
+        ("account", "paid_search"): (0.5, 50.0, 0.25),
+        ("account", "branch"): (0.0, 0.0, 0.0),
+        ("account", "(unattributed)"): (0.0, 0.0, 0.0),
+        ("conversion", "search"): (0.0, 0.0, 0.0),
+        ("conversion", "paid_search"): (0.0, 0.0, 0.0),
+        ("conversion", "branch"): (0.0, 0.0, 0.0),
+        ("conversion", "(unattributed)"): (1.0, 7.0, 1.0),
+    }
+    assert published.published(
+        "select conversion_id, unattributed_reason from conversion_credit "
+        "where model = 'shapley' and channel = '(unattributed)'"
+    ) == [("c3", "no_touchpoint")]
+    assert published.published(
+        "select touchpoint_id, position, hours_to_conversion, credit::double "
+        "from touchpoint_credit where model = 'last_touch' and conversion_id = 'c1' "
+        "order by position"
+    ) == [("t1", 1, 72.0, 0.0), ("t2", 2, 48.0, 1.0)]
+
+
+def test_verbs_one_by_one_publish_what_run_publishes(after_run: Home) -> None:
+    hashes, before = after_run.hashes(), after_run.current.readlink()
+    with duckdb.connect(after_run.current / "attribution.duckdb", read_only=True) as reader:
+        for verb in (
+            ("load",),
+            ("check", "exports"),
+            ("build",),
+            ("check", "statistics"),
+            ("attribute",),
+            ("marts",),
+            ("stage",),
+            ("check", "credits"),
+        ):
+            after_run.must(*verb)
+            assert after_run.current.readlink() == before
+        damage(after_run.path / "publish" / "candidate" / "attribution.duckdb")
+        done = after_run.main("publish")
+        assert done.returncode == 1
+        assert "attribution.duckdb is not what was written" in done.stderr
+        assert after_run.current.readlink() == before
+        after_run.must("stage")
+        after_run.must("check", "credits")
+        after_run.must("publish")
+        # who reads the former version goes on reading it
+        assert reader.execute("select count(*) from channel_credit").fetchall() == [(64,)]
+    assert after_run.hashes() == hashes
+    assert after_run.current.readlink() != before
+    assert not (after_run.path / "publish" / "candidate").exists()
+
+
+def damage(path: Path) -> None:
+    path.chmod(0o644)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def test_step_refuses_to_go_on_with_another_run(small: Home) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in small.environment.items():
+            patch.setenv(name, value)
+        line = pipeline.Line.from_environment()
+        first = pipeline.run_step(line, "load")["run"]
+        second = pipeline.run_step(line, "load")["run"]
+        with pytest.raises(OutOfOrder, match="another run began"):
+            pipeline.run_step(line, "check exports", first)
+        pipeline.run_step(line, "check exports", second)
+
+
+def test_budget_dated_ahead_does_not_move_the_run(after_run: Home) -> None:
+    after_run.land("spend", "plan.csv", "date,channel,cost\n2027-12-31,tv,9\n2026-01-09,tv,3\n")
+    after_run.must("load")
+    after_run.must("check", "exports")
+    assert "run_date 2026-01-09" in after_run.must("build").stdout
+
+
+def test_one_channel_that_always_converts(home: Home) -> None:
+    """Six touches at 0.166666666667 would be more than one conversion, and every share is whole."""
+    touches = "".join(f"t{i},k1,2026-01-0{i},only\n" for i in range(1, 7))
+    home.land("touchpoints", "t.csv", f"touchpoint_id,customer_id,occurred_at,channel\n{touches}")
+    home.land("conversions", "c.csv", "conversion_id,customer_id,converted_at\nc1,k1,2026-01-07\n")
+    home.must("run")
+    assert home.published(
+        "select distinct conversions::varchar, share from channel_credit where channel = 'only'"
+    ) == [("1.000000000000", 1.0)]
+    assert home.published(
+        "select count(*), sum(credit)::varchar from conversion_credit where model = 'shapley'"
+    ) == [(1, "1.000000000000")]
+
+
+def test_every_conversion_unattributed_is_still_credited(home: Home) -> None:
+    home.land(
+        "touchpoints",
+        "t.csv",
+        "touchpoint_id,customer_id,occurred_at,channel\nt1,k9,2026-01-01,search\n",
+    )
+    home.land("conversions", "c.csv", "conversion_id,customer_id,converted_at\nc1,k1,2026-01-07\n")
+    home.must("run")
+    rows = home.published("select model, channel, credit::double from conversion_credit")
+    assert sorted(rows) == sorted(
+        (model, "(unattributed)", 1.0) for model in (*HEURISTICS, "time_decay", "shapley")
+    )
+
+
+def test_verbs_out_of_order_are_refused(small: Home) -> None:
+    small.must("load")
+    done = small.main("attribute")
+    assert done.returncode == 1
+    assert done.stderr == (
+        "attribution: attribute: `check statistics` comes first and is not done\n"
+    )
+    done = small.main("check", "exports", "--set", "lookback_days=60")
+    assert "settings differ" in done.stderr
+
+
+def test_every_model_adds_up_to_all_conversions_and_revenue(bank: Home) -> None:
+    [(conversions, revenue)] = bank.warehouse(
+        "select count(*)::double, sum(revenue)::double from staging.stg_conversions "
+        "where not is_cancelled"
+    )
+    rows = bank.published(
+        "select model, sum(conversions)::double, sum(revenue)::double from channel_credit "
+        "group by model"
+    )
+    assert len(rows) == 8
+    for model, credited, money in rows:
+        assert credited == pytest.approx(conversions, rel=1e-9), model
+        assert money == pytest.approx(revenue, rel=1e-9), model
+
+
+def test_python_says_the_same_as_sql_on_the_same_paths(bank: Home) -> None:
+    """Heuristics stand in SQL and in Python; fits stand on statistics and on paths."""
+    with duckdb.connect(bank.path / "state" / "warehouse.duckdb", read_only=True) as con:
+        paths = con.execute(
+            "select j.goal, list(c.channel order by j.position), max(j.conversions), "
+            "coalesce(max(i.revenue), 0)::double "
+            "from journeys.journey_touchpoints j join staging.stg_channels c using (channel_index) "
+            "left join journeys.conversion_instants i using (customer_key, goal, converted_at) "
+            "group by j.customer_key, j.goal, j.journey_start"
+        ).fetchall()
+    for goal in {goal for goal, *_ in paths if goal}:
+        rows = [
+            (path, float(conversions), 0.0 if conversions else 1.0, revenue)
+            for of_goal, path, conversions, revenue in paths
+            if of_goal in (goal, None)
+        ]
+        for model in (*HEURISTICS, "markov", "shapley"):
+            expected = credit_from_paths(aggregate_paths(rows), model)
+            found = {
+                channel: (float(conversions), float(revenue), effect)
+                for channel, conversions, revenue, effect in bank.published(
+                    "select channel, conversions, revenue, removal_effect from channel_credit "
+                    "where model = ? and goal = ? and channel <> '(unattributed)'",
+                    [model, goal],
+                )
+            }
+            for k, channel in enumerate(expected.channels):
+                conversions, revenue, effect = found[channel]
+                assert conversions == pytest.approx(expected.conversions[k], rel=1e-9, abs=1e-9)
+                assert revenue == pytest.approx(expected.revenue[k], rel=1e-9, abs=1e-6)
+                if expected.removal_effect is not None:
+                    assert effect == pytest.approx(expected.removal_effect[k], rel=1e-9, abs=1e-9)
+
+
+def test_same_inputs_publish_the_same_hashes(copy: Home) -> None:
+    hashes = copy.hashes()
+    assert set(hashes) == {
+        "channel_credit",
+        "channel_performance",
+        "channel_credit_daily",
+        "conversion_credit",
+        "touchpoint_credit",
+        "conversion_paths",
+        "load_files",
+        "model_diagnostics",
+    }
+    first = copy.current.readlink()
+    history = copy.published("select count(*) from credit_history")
+    done = copy.attribution("run", "--full")  # a process of its own
+    assert (done.returncode, done.stderr) == (0, "")
+    assert copy.hashes() == hashes
+    assert copy.current.readlink() != first
+    assert copy.published("select count(*) from credit_history") == history
+    # and so does a warehouse that loaded the same files anew, in another order
+    shutil.rmtree(copy.path / "state")
+    away = copy.path / "landing" / "touchpoints"
+    away.rename(copy.path / "held_back")
+    assert copy.main("load").returncode == 0
+    (copy.path / "held_back").rename(away)
+    copy.must("run")
+    assert copy.hashes() == hashes
+
+
+def test_earlier_date_sees_nothing_later(copy: Home) -> None:
+    copy.must("run", "--date", "2026-02-10")
+    assert copy.manifest()["run_date"] == "2026-02-10"
+    [(newest,)] = copy.published("select max(converted_at) from conversion_credit")
+    assert str(newest) < "2026-02-11"
+    dates = copy.published("select distinct run_date::varchar from credit_history order by 1")
+    assert [day for (day,) in dates] == ["2026-02-10", "2026-03-01"]
+
+
+def test_published_version_is_whole_and_read_only(bank: Home) -> None:
+    manifest = bank.manifest()
+    assert set(manifest["files"]) == {"attribution.duckdb"} | {
+        f"parquet/{table}.parquet" for table in [*manifest["tables"], "run_manifest"]
+    }
+    for name in [*manifest["files"], "manifest.json"]:
+        assert stat.S_IMODE((bank.current / name).stat().st_mode) == 0o444
+    for table, entry in manifest["tables"].items():
+        assert bank.published(f"select count(*) from {table}") == [(entry["rows"],)]
+        parquet = bank.current / "parquet" / f"{table}.parquet"
+        assert duckdb.sql(f"select count(*) from '{parquet}'").fetchall() == [(entry["rows"],)]
+    assert bank.published("select distinct run_id from run_manifest") == [(manifest["run_id"],)]
+    rows = manifest["rows"]
+    assert rows["read"] == rows["loaded"] + rows["rejected"] + rows["deduplicated"]
+    assert rows["read"] > 10_000
+
+
+def test_run_id_and_customers_stand_in_no_mart(bank: Home) -> None:
+    allowed = set(bank.manifest()["tables"]) | {"run_manifest"}
+    found = bank.published("select table_name, column_name from information_schema.columns")
+    assert {table for table, _ in found} == allowed
+    for table, column in found:
+        assert "customer" not in column
+        assert column != "run_id" or table == "run_manifest"
+
+
+def test_storage_version_is_old_enough_for_bi_drivers(bank: Home) -> None:
+    [(tags,)] = bank.published("select tags from duckdb_databases() where not internal")
+    assert tags["storage_version"].startswith("v1.2")
+
+
+def test_second_run_is_told_who_holds_the_lock(small: Home) -> None:
+    small.must("load")
+    with (small.path / "state" / "lock").open("r+") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        held.write(json.dumps({"pid": 4711, "host": "night", "since": "2026-01-01T04:00:00"}))
+        held.flush()
+        done = small.attribution("run")
+    assert done.returncode == 75
+    assert "pid 4711 on night since 2026-01-01T04:00:00" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    small.must("run")  # the file alone holds nobody
+
+
+def broken(home: Home, fault: str) -> None:
+    if fault == "missing column":
+        home.land("touchpoints", "new.csv", "touchpoint_id,occurred_at\nt9,2026-02-01\n")
+    elif fault == "truncated gzip":
+        text = b"conversion_id,customer_id,converted_at\n" + b"x1,k1,2026-01-01\n" * 200
+        home.land("conversions", "new.csv.gz", gzip.compress(text)[:-9])
+    elif fault == "text in a number column":
+        home.land(
+            "conversions",
+            "new.csv",
+            "conversion_id,customer_id,converted_at,revenue\nx1,k1,2026-01-01,much\n",
+        )
+    elif fault == "foreign currency":
+        home.land(
+            "conversions",
+            "new.csv",
+            "conversion_id,customer_id,converted_at,currency\nx1,k1,2026-01-01,CHF\n",
+        )
+
+
+@pytest.mark.parametrize(
+    ("fault", "code", "message"),
+    [
+        ("missing column", 3, "touchpoints/new.csv (quarantined)"),
+        ("truncated gzip", 3, "conversions/new.csv.gz (quarantined)"),
+        ("text in a number column", 3, "rejected_share"),
+        ("foreign currency", 1, "currency"),
+    ],
+)
+def test_fault_stops_the_run_and_leaves_the_published_version(
+    after_run: Home, fault: str, code: int, message: str
+) -> None:
+    before = after_run.current.readlink()
+    manifest = (after_run.current / "manifest.json").read_bytes()
+    broken(after_run, fault)
+    done = after_run.main("run")
+    assert done.returncode == code, done.stderr
+    assert message in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert after_run.current.readlink() == before
+    assert (after_run.current / "manifest.json").read_bytes() == manifest
+    # correcting the file under its name is the way out, and so is taking it away
+    if fault == "missing column":
+        (after_run.path / "landing" / "touchpoints" / "new.csv").unlink()
+    else:
+        name = "new.csv.gz" if fault == "truncated gzip" else "new.csv"
+        header = b"conversion_id,customer_id,converted_at\n"
+        after_run.land(
+            "conversions", name, gzip.compress(header) if name.endswith("gz") else header
+        )
+    after_run.must("load")
+    after_run.must("check", "exports")
+
+
+@pytest.mark.parametrize(
+    ("environment", "arguments", "code", "message"),
+    [
+        ({}, ("run", "--set", "lokback_days=3"), 1, "lokback_days: is no setting"),
+        ({}, ("run", "--set", "lookback_days"), 2, "write it as key=value"),
+        ({}, ("run", "--set", "goals=[a"), 2, "no YAML"),
+        ({"ATTRIBUTION_HMAC_KEY": ""}, ("run",), 1, "ATTRIBUTION_HMAC_KEY is not set"),
+        ({"ATTRIBUTION_STATE": "/proc/state"}, ("run",), 1, "set ATTRIBUTION_STATE"),
+        ({"ATTRIBUTION_LANDING": "/nowhere"}, ("run",), 1, "set ATTRIBUTION_LANDING"),
+        ({"ATTRIBUTION_DBT_PROJECT": "/nowhere"}, ("run",), 1, "set ATTRIBUTION_DBT_PROJECT"),
+        ({}, ("run", "--date", "1999-01-01"), 1, "no conversion in the 90 days up to 1999-01-01"),
+        ({}, ("run", "--date", "today"), 2, "'today' is no date"),
+        ({}, ("publish",), 1, "comes first"),
+        ({}, ("rollback",), 1, "nothing was published yet"),
+        ({}, ("fly",), 2, "invalid choice"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_wrong_use_is_answered_in_one_line(
+    small: Home, environment: dict, arguments: tuple, code: int, message: str
+) -> None:
+    done = small.main(*arguments, environment=environment)
+    assert done.returncode == code
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    if code != 2:
+        assert len(done.stderr.splitlines()) == 1
+    assert not (small.path / "publish" / "current").exists()
+
+
+def test_nothing_landed_is_refused_by_name(home: Home) -> None:
+    done = home.main("run")
+    assert done.returncode == 3
+    assert "conversions (absent), touchpoints (absent)" in done.stderr
+
+
+def test_unwritable_publish_folder_is_named(small: Home) -> None:
+    done = small.main("run", environment={"ATTRIBUTION_PUBLISH": "/proc/publish"})
+    assert done.returncode == 1
+    assert "set ATTRIBUTION_PUBLISH" in done.stderr
+
+
+def test_hostile_names_are_data(small: Home) -> None:
+    hostile = "x'; drop table raw._files; --\"[bold]</script>=cmd()|../../\u202e"
+    quoted = '"' + hostile.replace('"', '""') + '"'
+    small.land(
+        "touchpoints",
+        "h_2026-01-05.csv",
+        f"touchpoint_id,customer_id,occurred_at,channel\nh1,k9,2026-01-03,{quoted}\n",
+    )
+    small.land(
+        "conversions",
+        "h_2026-01-05.csv",
+        f"conversion_id,customer_id,converted_at,goal\nh1,k9,2026-01-04,{quoted}\n",
+    )
+    done = small.must("run", "--set", json.dumps({hostile: 5}).join(["lookback_days_by_goal=", ""]))
+    assert "[bold]</script>" in done.stdout
+    assert small.published(
+        "select conversions::double from channel_credit "
+        "where goal = ? and channel = ? and model = 'markov'",
+        [hostile, hostile],
+    ) == [(1.0,)]
+
+
+def test_doctor_and_status_tell_the_state_of_things(copy: Home) -> None:
+    done = copy.must("doctor")
+    assert "FAIL" not in done.stdout
+    status = json.loads(copy.must("status", "--format", "json").stdout)
+    assert status["current"] == copy.current.readlink().name
+    assert status["last_run"]["finished"]
+    assert status["rows"] == copy.manifest()["rows"]
+    assert "publish" in copy.must("status").stdout
+    parquet = copy.current / "parquet" / "channel_credit.parquet"
+    parquet.chmod(0o644)
+    parquet.write_bytes(b"")
+    done = copy.main("doctor", environment={"ATTRIBUTION_HMAC_KEY": ""})
+    assert done.returncode == 1
+    failed = [line for line in done.stdout.splitlines() if line.startswith("FAIL")]
+    assert len(failed) == 2
+    assert "parquet/channel_credit.parquet" in failed[1]
+
+
+def test_status_before_the_first_run_is_no_error(home: Home) -> None:
+    assert "nothing published" in home.must("status").stdout

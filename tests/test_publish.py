@@ -1,0 +1,99 @@
+"""Versions: the swap, what is kept, and the way back."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from attribution.errors import PublishError
+from attribution.publish import _write_manifest, current, publish, rollback, verify, versions
+from attribution.settings import Folders
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> Folders:
+    return Folders.from_environment({"ATTRIBUTION_HOME": str(tmp_path)})
+
+
+def stage(folders: Folders, run_id: str) -> None:
+    candidate = folders.publish / "candidate"
+    (candidate / "parquet").mkdir(parents=True)
+    (candidate / "attribution.duckdb").write_text(run_id)
+    (candidate / "parquet" / "a.parquet").write_text(run_id)
+    _write_manifest(candidate, {"run_id": run_id, "files": {}})
+
+
+def test_swap_and_retention(folders: Folders) -> None:
+    for number in range(5):
+        stage(folders, f"run{number}")
+        publish(folders, keep=3)
+        assert current(folders.publish) == f"run{number}"
+        assert (folders.publish / "current" / "attribution.duckdb").read_text() == f"run{number}"
+    assert [path.name for path in versions(folders.publish)] == ["run2", "run3", "run4"]
+    assert sorted(path.name for path in folders.publish.iterdir()) == ["current", "versions"]
+
+
+def test_pointer_is_relative_so_that_the_folder_can_move(folders: Folders) -> None:
+    stage(folders, "run0")
+    publish(folders, keep=3)
+    moved = folders.publish.rename(folders.publish.with_name("elsewhere"))
+    assert (moved / "current" / "attribution.duckdb").read_text() == "run0"
+
+
+def test_rollback_goes_back_one_or_to_a_name_and_says_where_it_cannot(folders: Folders) -> None:
+    with pytest.raises(PublishError, match="nothing was published"):
+        rollback(folders)
+    for number in range(3):
+        stage(folders, f"run{number}")
+        publish(folders, keep=3)
+    assert rollback(folders) == "run1"
+    assert rollback(folders) == "run0"
+    with pytest.raises(PublishError, match="oldest"):
+        rollback(folders)
+    assert rollback(folders, "run2") == current(folders.publish) == "run2"
+    with pytest.raises(PublishError, match=r"no version \.\./run1; there are run0, run1, run2"):
+        rollback(folders, "../run1")
+    damaged = folders.publish / "versions" / "run1" / "parquet" / "a.parquet"
+    damaged.chmod(0o644)
+    damaged.write_text("other")
+    with pytest.raises(PublishError, match=r"run1 is damaged: parquet/a\.parquet"):
+        rollback(folders)
+    assert current(folders.publish) == "run2"
+
+
+def test_backfill_does_not_change_which_version_came_before(folders: Folders) -> None:
+    names = ["2026-03-20_20261122T100000Z", "2026-03-05_20261122T110000Z"]
+    for name in names:
+        stage(folders, name)
+        publish(folders, keep=3)
+    assert [path.name for path in versions(folders.publish)] == names
+    assert rollback(folders) == names[0]
+
+
+def test_current_version_is_never_dropped(folders: Folders) -> None:
+    for number in range(3):
+        stage(folders, f"run{number}")
+        publish(folders, keep=3)
+    rollback(folders, "run0")
+    stage(folders, "run3")
+    publish(folders, keep=2)
+    assert current(folders.publish) == "run3"
+    assert [path.name for path in versions(folders.publish)] == ["run2", "run3"]
+
+
+def test_no_candidate_and_half_a_candidate_are_refused(folders: Folders) -> None:
+    with pytest.raises(PublishError, match="run `stage`"):
+        publish(folders, keep=2)
+    stage(folders, "run0")
+    (folders.publish / "candidate" / "parquet" / "a.parquet").unlink()
+    with pytest.raises(PublishError, match=r"a\.parquet is missing"):
+        publish(folders, keep=2)
+    assert current(folders.publish) is None
+    assert verify(folders.publish / "candidate") == ["parquet/a.parquet is missing"]
+
+
+def test_manifest_names_every_file_by_its_hash(folders: Folders) -> None:
+    stage(folders, "run0")
+    manifest = json.loads((folders.publish / "candidate" / "manifest.json").read_text())
+    assert sorted(manifest["files"]) == ["attribution.duckdb", "parquet/a.parquet"]
+    assert all(len(digest) == 64 for digest in manifest["files"].values())

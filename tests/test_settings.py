@@ -1,0 +1,133 @@
+"""Settings and contract: typed, checked whole, every problem in one line."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import ROOT
+
+from attribution.contract import read_contract
+from attribution.errors import ContractError, SettingsError
+from attribution.settings import Folders, hmac_key, load_settings
+
+PROJECT = ROOT / "dbt_project"
+
+
+def test_declared_settings_are_valid() -> None:
+    settings = load_settings(PROJECT)
+    assert settings.lookback_days == 30
+    assert settings.fitted_models == ["markov", "shapley"]
+
+
+def test_overrides_stand_above_the_file_and_change_the_fingerprint() -> None:
+    assert load_settings(PROJECT, {"lookback_days": 60}).lookback_days == 60
+    assert load_settings(PROJECT).fingerprint() == load_settings(PROJECT, {}).fingerprint()
+    assert (
+        load_settings(PROJECT, {"lookback_days": 60}).fingerprint()
+        != load_settings(PROJECT).fingerprint()
+    )
+
+
+def test_every_problem_is_listed_at_once_with_its_key() -> None:
+    wrong = {
+        "lookback": 30,
+        "lookback_days": 0,
+        "window_days": "some",
+        "reporting_timezone": "Mars/Olympus",
+        "models": ["markov", "majic"],
+        "lookback_days_by_goal": {"mortgage": -1},
+        "pseudonymise": "yes",
+    }
+    with pytest.raises(SettingsError) as refused:
+        load_settings(PROJECT, wrong)
+    message = str(refused.value)
+    assert "\n" not in message
+    assert "lookback: is no setting" in message
+    for key in ("lookback_days:", "window_days", "reporting_timezone:", "models:", "pseudonymise:"):
+        assert key in message
+    assert "lookback_days_by_goal.mortgage" in message
+    assert "majic" in message
+
+
+def test_ends_of_position_based_must_fit() -> None:
+    with pytest.raises(SettingsError, match="position_based_first"):
+        load_settings(PROJECT, {"position_based_first": 0.7, "position_based_last": 0.5})
+
+
+def test_missing_setting_is_named(tmp_path: Path) -> None:
+    project = yaml.safe_load((PROJECT / "dbt_project.yml").read_text())
+    del project["vars"]["attribution"]["goals"]
+    (tmp_path / "dbt_project.yml").write_text(yaml.safe_dump(project))
+    with pytest.raises(SettingsError, match="goals: is missing"):
+        load_settings(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["", "name: [", "name: x\nvars: {}", "- 1"])
+def test_no_project_is_one_line(tmp_path: Path, text: str) -> None:
+    (tmp_path / "dbt_project.yml").write_text(text)
+    with pytest.raises(SettingsError) as refused:
+        load_settings(tmp_path)
+    assert "\n" not in str(refused.value)
+    with pytest.raises(SettingsError, match="ATTRIBUTION_DBT_PROJECT"):
+        load_settings(tmp_path / "nowhere")
+
+
+def test_key_is_needed_unless_the_settings_say_otherwise() -> None:
+    settings = load_settings(PROJECT)
+    assert hmac_key(settings, {"ATTRIBUTION_HMAC_KEY": "k"}) == b"k"
+    for environment in ({}, {"ATTRIBUTION_HMAC_KEY": " "}):
+        with pytest.raises(SettingsError, match="ATTRIBUTION_HMAC_KEY"):
+            hmac_key(settings, environment)
+    assert hmac_key(load_settings(PROJECT, {"pseudonymise": False}), {}) is None
+
+
+def test_folders_can_be_set_apart() -> None:
+    folders = Folders.from_environment({"ATTRIBUTION_HOME": "/h", "ATTRIBUTION_STATE": "/s"})
+    assert (str(folders.landing), str(folders.state), str(folders.publish)) == (
+        "/h/landing",
+        "/s",
+        "/h/publish",
+    )
+    assert Folders.from_environment({}).landing == Path("var/landing").absolute()
+
+
+def test_declared_contract_is_valid_and_matches_the_interface() -> None:
+    contract = read_contract(PROJECT / "models" / "staging" / "_exports.yml")
+    required = {
+        export.name: [column.name for column in export.columns if column.required]
+        for export in contract.values()
+    }
+    assert required == {
+        "touchpoints": ["touchpoint_id", "customer_id", "occurred_at"],
+        "steps": ["step_id", "customer_id", "occurred_at", "step"],
+        "conversions": ["conversion_id", "customer_id", "converted_at"],
+        "spend": ["date", "channel", "cost"],
+        "identities": ["anonymous_id", "customer_id", "linked_at"],
+    }
+    assert [export.name for export in contract.values() if not export.optional] == [
+        "touchpoints",
+        "conversions",
+    ]
+
+
+def test_every_problem_of_a_contract_is_listed_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "_exports.yml"
+    meta = {"required": ["nobody"], "delimiter": ";;", "time_zone": "Mars", "encodng": "utf-8"}
+    columns = [{"name": "Big", "data_type": "varchar"}, {"name": "b", "data_type": "money"}]
+    table = {"name": "visits", "config": {"meta": meta}, "columns": columns}
+    path.write_text(yaml.safe_dump({"sources": [{"name": "exports", "tables": [table]}]}))
+    with pytest.raises(ContractError) as refused:
+        read_contract(path)
+    message = str(refused.value)
+    assert "\n" not in message
+    for part in ("encodng", "nobody", "delimiter", "time_zone", "Big", "visits.b: data_type"):
+        assert part in message
+
+
+@pytest.mark.parametrize("text", ["", "sources: []", "sources: [{name: exports}]", "{"])
+def test_no_contract_is_one_line(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "_exports.yml"
+    path.write_text(text)
+    with pytest.raises(ContractError, match="does not declare") as refused:
+        read_contract(path)
+    assert "\n" not in str(refused.value)
