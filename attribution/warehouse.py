@@ -38,6 +38,9 @@ create table if not exists raw._credit_diagnostics (
 );
 """
 
+# The warehouse is ours alone: texts packed the newer way take a third less time to write.
+STORAGE_VERSION = "v1.3.0"
+
 
 def quote(name: str) -> str:
     """A name as a SQL identifier; every name that comes from a file or a setting passes here."""
@@ -65,6 +68,7 @@ def open_warehouse(
 ) -> Iterator[duckdb.DuckDBPyConnection]:
     """The warehouse with UTC as its zone and spilling confined to the state folder."""
     options: dict[str, str | bool | int | float | list[str]] = {
+        "storage_compatibility_version": STORAGE_VERSION,
         "memory_limit": settings.memory_limit,
         "temp_directory": str(folders.scratch / "spill"),
         "autoinstall_known_extensions": False,

@@ -15,7 +15,7 @@ with touches as (
         cast(
             pow(
                 2e0,
-                -{{ seconds_between('touches.occurred_at', 'touches.ended_at') }}
+                -{{ seconds_between('touches.occurred_at', 'journeys.ended_at') }}
                 / 86400e0 / {{ var('time_decay_half_life_days') }}
             ) as decimal(38, 12)
         ) as decay
@@ -27,7 +27,7 @@ with touches as (
             and touches.journey_start = journeys.journey_start
     inner join {{ ref('stg_channels') }} as channels
         on touches.channel_index = channels.channel_index
-    where touches.outcome = 'converted' and touches.is_in_window
+    where touches.conversions > 0 and touches.is_in_window
 
 ),
 

@@ -13,6 +13,20 @@ with converter_goals as (
 
 ),
 
+-- the few goals meet the customers, which are fewer than the touches
+customers as (
+
+    select
+        customers.customer_id,
+        customers.customer_key,
+        customers.replicate_group,
+        converter_goals.goal
+    from {{ ref('stg_customers') }} as customers
+    left join converter_goals
+        on customers.customer_key = converter_goals.customer_key
+
+),
+
 touches_by_goal as (
 
     select
@@ -21,36 +35,22 @@ touches_by_goal as (
         customers.replicate_group,
         channels.channel_index,
         touches.occurred_at,
-        converter_goals.goal
+        customers.goal
     from {{ ref('stg_touchpoints') }} as touches
-    inner join {{ ref('stg_customers') }} as customers
+    inner join customers
         on touches.customer_id = customers.customer_id
     inner join {{ ref('stg_channels') }} as channels
         on touches.channel = channels.channel
-    left join converter_goals
-        on customers.customer_key = converter_goals.customer_key
 
 ),
 
--- segment: what a journey cannot reach beyond. Touches inside the lookback of their next conversion
--- share its time, touches before that lookback share the lookback's begin, all others NULL.
-in_segments as (
+-- touches inside the lookback of their next conversion have its time, all others NULL
+before_conversions as (
 
     select
-        touches.touchpoint_id,
-        touches.customer_key,
-        touches.replicate_group,
-        touches.channel_index,
-        touches.occurred_at,
-        touches.goal,
-        case
-            when touches.occurred_at >= instants.lookback_from then instants.converted_at
-            else instants.lookback_from
-        end as segment,
-        case when touches.occurred_at >= instants.lookback_from then instants.converted_at end
-            as converted_at,
-        case when touches.occurred_at >= instants.lookback_from then instants.conversions else 0 end
-            as conversions
+        touches.*,
+        instants.converted_at,
+        coalesce(instants.conversions, 0) as conversions
     from touches_by_goal as touches
     left join {{ ref('conversion_instants') }} as instants
         on
@@ -59,6 +59,7 @@ in_segments as (
             and touches.occurred_at > coalesce(
                 instants.previous_converted_at, timestamp '0001-01-01'
             )
+            and touches.occurred_at >= instants.lookback_from
             and touches.occurred_at <= instants.converted_at
 
 ),
@@ -70,16 +71,18 @@ beside_neighbours as (
         row_number() over touches_in_order as place,
         lag(channel_index) over touches_in_order as previous_channel_index,
         lag(occurred_at) over touches_in_order as previous_occurred_at,
-        lag(segment) over touches_in_order as previous_segment,
+        lag(converted_at) over touches_in_order as previous_converted_at,
         lead(occurred_at) over touches_in_order as following_occurred_at,
-        lead(segment) over touches_in_order as following_segment
-    from in_segments
+        lead(converted_at) over touches_in_order as following_converted_at
+    from before_conversions
     window touches_in_order as (
         partition by customer_key, goal order by occurred_at, touchpoint_id
     )
 
 ),
 
+-- touches of one next conversion lie together; touches outside every lookback do where no gap is
+-- longer than it, and a conversion between two of them makes one that is
 bounded as (
 
     select
@@ -90,17 +93,17 @@ bounded as (
         channel_index,
         previous_channel_index,
         occurred_at,
-        place,
+        cast(place as integer) as place,
         converted_at,
         conversions,
         (
             previous_occurred_at is null
-            or previous_segment is distinct from segment
+            or previous_converted_at is distinct from converted_at
             or previous_occurred_at < {{ days_before(lookback_days('goal'), 'occurred_at') }}
         ) as is_first,
         (
             following_occurred_at is null
-            or following_segment is distinct from segment
+            or following_converted_at is distinct from converted_at
             or occurred_at < {{ days_before(lookback_days('goal'), 'following_occurred_at') }}
         ) as is_last
     from beside_neighbours
@@ -112,7 +115,9 @@ in_journeys as (
     select
         *,
         {{ last_known('case when is_first then place end') }} over so_far as journey_start,
+        {% if var('fit_journeys') == 'matured' -%}
         {{ last_known('case when is_first then occurred_at end') }} over so_far as started_at,
+        {% endif -%}
         {{ first_known('case when is_last then occurred_at end') }} over from_here as ended_at
     from bounded
     window
@@ -127,18 +132,14 @@ in_journeys as (
 
 ),
 
-with_outcome as (
+beside_run as (
 
     select
         in_journeys.*,
         run.as_of,
-        case
-            when in_journeys.conversions > 0 then 'converted'
-            when in_journeys.converted_at is not null then 'cancelled'
-            when in_journeys.ended_at > {{ days_before(lookback_days('in_journeys.goal'), 'run.as_of') }}
-                then 'open'
-            else 'null'
-        end as outcome,
+        in_journeys.converted_at is null
+        and in_journeys.ended_at > {{ days_before(lookback_days('in_journeys.goal'), 'run.as_of') }}
+            as is_open,
         coalesce(in_journeys.converted_at, in_journeys.ended_at) >= run.window_from as is_in_window
     from in_journeys
     cross join {{ source('ledger', '_run') }} as run
@@ -151,11 +152,11 @@ select
     replicate_group,
     goal,
     journey_start,
-    cast(place - journey_start + 1 as integer) as position,
+    place - journey_start + 1 as position,
     channel_index,
     case when not is_first then previous_channel_index end as previous_channel_index,
     is_last,
-    outcome,
+    is_open,
     conversions,
     -- the journey's weight in a fit: its conversions, else one journey without
     {% if var('fit_journeys') == 'matured' -%}
@@ -170,7 +171,5 @@ select
     {%- endif %}
     is_in_window,
     occurred_at,
-    started_at,
-    ended_at,
     converted_at
-from with_outcome
+from beside_run

@@ -5,7 +5,12 @@ select
     max(replicate_group) as replicate_group,
     goal,
     journey_start,
-    any_value(outcome) as outcome,
+    case
+        when max(conversions) > 0 then 'converted'
+        when max(converted_at) is not null then 'cancelled'
+        when bool_or(is_open) then 'open'
+        else 'null'
+    end as outcome,
     count(*) as touchpoints,
     max(conversions) as conversions,
     max(fit_weight) as fit_weight,
@@ -20,8 +25,8 @@ select
         end
     ) as coalition_{{ word }},
     {% endfor -%}
-    max(started_at) as started_at,
-    max(ended_at) as ended_at,
+    min(occurred_at) as started_at,
+    max(occurred_at) as ended_at,
     max(converted_at) as converted_at,
     bool_or(is_in_window) as is_in_window
 from {{ ref('journey_touchpoints') }}
