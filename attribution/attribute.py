@@ -12,15 +12,13 @@ from dataclasses import dataclass
 import duckdb
 import pandas as pd
 
+from attribution.coalitions import read_coalition_counts
 from attribution.credit import Credit
 from attribution.errors import ModelError
 from attribution.models.markov import markov
 from attribution.models.shapley import shapley
-from attribution.statistics import (
-    ChannelCredit,
-    read_coalition_counts,
-    read_transition_counts,
-)
+from attribution.statistics import ChannelCredit
+from attribution.transitions import read_transition_counts
 from attribution.warehouse import transaction
 
 # Journeys of customers who convert on no goal have the goal NULL and count for every goal.

@@ -8,12 +8,14 @@ from typing import Any
 
 import numpy as np
 
+from attribution.coalitions import coalition_counts
 from attribution.errors import ModelError, NoConversions, UsageError
 from attribution.models import heuristics
 from attribution.models.markov import markov
 from attribution.models.shapley import shapley
 from attribution.paths import Floats, Paths
-from attribution.statistics import ChannelCredit, coalition_counts, transition_counts
+from attribution.statistics import ChannelCredit
+from attribution.transitions import transition_counts
 
 UNATTRIBUTED = "(unattributed)"
 Option = float | str

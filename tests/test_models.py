@@ -16,19 +16,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from attribution.coalitions import coalition_counts
 from attribution.credit import MODELS, credit_from_paths
 from attribution.errors import ModelError, NoConversions
 from attribution.models.markov import markov, removal_effects
 from attribution.models.shapley import shapley
 from attribution.paths import aggregate_paths, read_paths
-from attribution.statistics import (
-    CONVERSION,
-    NULL,
-    START,
-    TransitionCounts,
-    coalition_counts,
-    transition_counts,
-)
+from attribution.transitions import CONVERSION, NULL, START, TransitionCounts, transition_counts
 
 SHARED = Path(os.environ.get("ATTRIBUTION_SHARED", Path(__file__).parents[2] / "shared"))
 

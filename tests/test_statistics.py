@@ -6,16 +6,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from attribution.coalitions import CoalitionCounts, coalition_counts, read_coalition_counts
 from attribution.errors import InvalidPaths
 from attribution.paths import aggregate_paths
-from attribution.statistics import (
+from attribution.transitions import (
     CONVERSION,
     NULL,
     START,
-    CoalitionCounts,
     TransitionCounts,
-    coalition_counts,
-    read_coalition_counts,
     read_transition_counts,
     transition_counts,
 )

@@ -6,7 +6,8 @@ import numpy as np
 
 from attribution.errors import ModelError, NoConversions
 from attribution.paths import Floats
-from attribution.statistics import CONVERSION, START, ChannelCredit, TransitionCounts
+from attribution.statistics import ChannelCredit
+from attribution.transitions import CONVERSION, START, TransitionCounts
 
 
 def markov(transitions: TransitionCounts) -> ChannelCredit:

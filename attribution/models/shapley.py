@@ -2,8 +2,9 @@
 
 import numpy as np
 
+from attribution.coalitions import CoalitionCounts
 from attribution.paths import Floats, add_up
-from attribution.statistics import ChannelCredit, CoalitionCounts
+from attribution.statistics import ChannelCredit
 
 
 def shapley(coalitions: CoalitionCounts) -> ChannelCredit:
