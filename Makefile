@@ -2,7 +2,7 @@
 # hashes in requirements.txt.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test airflow bench lint lock clean
+.PHONY: help demo test airflow bench bench-coverage bench-peers lint lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -10,7 +10,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do $$p -c '
 SIZES ?= 1e6 1e7
 
 help: ## show this
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # A half-made environment has no stamp, so it is made again.
 $(VENV)/ready: requirements.txt pyproject.toml
@@ -33,6 +33,12 @@ airflow: $(VENV)/ready ## Airflow's web page on the demo, the DAG unpaused
 
 bench: $(VENV)/ready ## time and memory of each step, beside the decode scan (SIZES="1e6 1e7")
 	@$(BIN)/python scripts/bench.py $(SIZES)
+
+bench-coverage: $(VENV)/ready ## how often the 95 % intervals hold the truth, 1,000 draws
+	@$(BIN)/python scripts/coverage.py
+
+bench-peers: $(VENV)/ready ## answers and time beside other packages, each in its own environment (JSON=FILE)
+	@$(BIN)/python scripts/bench_peers.py $(if $(JSON),--json $(JSON))
 
 lint: $(VENV)/ready ## ruff, mypy, sqlfluff
 	@$(BIN)/ruff check .

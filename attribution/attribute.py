@@ -1,66 +1,82 @@
-"""Credit of the fitted models, goal by goal: statistics out of the warehouse, credit back into it.
+"""Credit of every model, goal by goal: statistics out of the warehouse, credit back into it.
 
-Python sees counts only. Per channel it returns credit, and one weight from which SQL spreads that
-credit over conversions and touchpoints.
+Python sees counts only. Per channel it returns credit with its interval, and one weight from which
+SQL spreads that credit over conversions and touchpoints.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
 
 import duckdb
+import numpy as np
 import pandas as pd
+from threadpoolctl import threadpool_limits
 
-from attribution.coalitions import read_coalition_counts
-from attribution.credit import Credit
+from attribution import fits
+from attribution.coalitions import CoalitionCounts
+from attribution.credit import UNATTRIBUTED, Credit, credit_of
 from attribution.errors import ModelError
-from attribution.models.markov import markov
-from attribution.models.shapley import shapley
-from attribution.statistics import ChannelCredit
-from attribution.transitions import read_transition_counts
+from attribution.fits import Fit
+from attribution.goal_statistics import GoalStatistics, goals
+from attribution.intervals import attributed_share
+from attribution.luce import LuceWeights, luce_weights
+from attribution.models.additive_hazard import additive_hazard
+from attribution.models.path_counterfactual import path_counterfactual
+from attribution.paths import Floats
+from attribution.settings import HEURISTICS, Settings
+from attribution.statistics import Booleans, ChannelCredit
 from attribution.warehouse import transaction
 
-# Journeys of customers who convert on no goal have the goal NULL and count for every goal.
-TRANSITIONS = """
-select replicate_group, from_state, to_state, sum(journeys) as journeys, sum(revenue) as revenue
-from statistics.transition_counts
-where goal = $goal or goal is null
-group by all
-order by all
-"""
-COALITIONS = """
-select coalition_id, replicate_group, conversions, 0 as nulls, revenue
-from statistics.coalition_counts
-where goal = $goal
-order by all
-"""
-TOTALS = """
-select
-    goal,
-    count(*)::double as conversions,
-    sum(revenue)::double as revenue,
-    count(*) filter (where journey_start is null)::double as unattributed_conversions,
-    coalesce(sum(revenue) filter (where journey_start is null), 0)::double as unattributed_revenue
-from journeys.journey_conversions
-where is_in_window and not is_cancelled
-group by goal
-order by goal
-"""
+Rows = dict[str, list[dict[str, Any]]]
 
 
-@dataclass(frozen=True)
-class GoalTotals:
-    """What one goal's credit must add up to, the unattributed included."""
-
-    goal: str
-    conversions: float
-    revenue: float
-    unattributed_conversions: float
-    unattributed_revenue: float
+def _markov(statistics: GoalStatistics, settings: Settings) -> Fit:
+    return fits.fit_markov(statistics.transitions, statistics.groups, settings.markov_order)
 
 
-def attribute(con: duckdb.DuckDBPyConnection, models: Sequence[str]) -> dict[str, int]:
+def _shapley(statistics: GoalStatistics, settings: Settings) -> Fit:
+    return fits.fit_shapley(
+        statistics.coalitions,
+        statistics.groups,
+        settings.shapley_game,
+        permutations=1000,
+        seed=settings.random_seed,
+    )
+
+
+def _shao_li(statistics: GoalStatistics, _: Settings) -> Fit:
+    return fits.fit_shao_li(statistics.coalitions, statistics.groups)
+
+
+def _logistic(statistics: GoalStatistics, settings: Settings) -> Fit:
+    return fits.fit_logistic(statistics.coalitions, bags=100, seed=settings.random_seed)
+
+
+def _path_counterfactual(statistics: GoalStatistics, _: Settings) -> Fit:
+    """No interval: the paths of the warehouse stand without their groups of customers."""
+    return Fit(path_counterfactual(statistics.paths))
+
+
+def _additive_hazard(statistics: GoalStatistics, _: Settings) -> Fit:
+    return Fit(additive_hazard(statistics.hazard_touches))
+
+
+FITTED: Mapping[str, Callable[[GoalStatistics, Settings], Fit]] = {
+    "markov": _markov,
+    "shapley": _shapley,
+    "shao_li": _shao_li,
+    "logistic": _logistic,
+    "path_counterfactual": _path_counterfactual,
+    "additive_hazard": _additive_hazard,
+}
+
+
+def attribute(con: duckdb.DuckDBPyConnection, settings: Settings) -> dict[str, Any]:
     """Fit every model to every goal and replace the credit tables of the warehouse.
 
     Raises
@@ -68,94 +84,118 @@ def attribute(con: duckdb.DuckDBPyConnection, models: Sequence[str]) -> dict[str
     ModelError
         where a model cannot answer; the former tables stay.
     """
-    rows = con.execute("select channel from staging.stg_channels order by channel_index").fetchall()
-    channels = [channel for (channel,) in rows]
-    members = con.execute("from statistics.coalition_members").df()
-    goals = [GoalTotals(*row) for row in con.execute(TOTALS).fetchall()]
-    credits = [
-        (totals.goal, credit)
-        for totals in goals
-        if totals.conversions > totals.unattributed_conversions
-        for credit in _fit(con, channels, members, totals, models)
-    ]
+    tables: Rows = {"_credit_channels": [], "_credit_weights": [], "_credit_diagnostics": []}
+    found = goals(con)
+    fitted = 0
+    # one thread: these matrices are small, and sums must come in the same order every night
+    with warnings.catch_warnings(record=True) as said, threadpool_limits(1):
+        warnings.simplefilter("always", UserWarning)
+        for goal in found:
+            order = 4 if settings.markov_order == "auto" else settings.markov_order
+            statistics = GoalStatistics(con, goal, settings.replicate_groups, order)
+            for credit in _credits(statistics, settings):
+                fitted += 1
+                _add_rows(tables, goal, credit, statistics.coalitions)
     with transaction(con):
-        _write(con, credits)
-    return {"goals": len(goals), "channels": len(channels), "fits": len(credits)}
+        _write(con, tables)
+    figures: dict[str, Any] = {"goals": len(found), "fits": fitted}
+    return figures | {"warnings": sorted({str(warning.message) for warning in said})}
 
 
-def _fit(
-    con: duckdb.DuckDBPyConnection,
-    channels: Sequence[str],
-    members: pd.DataFrame,
-    totals: GoalTotals,
-    models: Sequence[str],
-) -> list[Credit]:
-    goal = {"goal": totals.goal}
-    fitted: dict[str, ChannelCredit] = {}
-    try:
-        if "markov" in models:
-            frame = con.execute(TRANSITIONS, goal).df()
-            fitted["markov"] = markov(read_transition_counts(channels, frame))
-        if "shapley" in models:
-            frame = con.execute(COALITIONS, goal).df()
-            fitted["shapley"] = shapley(read_coalition_counts(channels, frame, members))
-        return [_credit(model, tuple(channels), result, totals) for model, result in fitted.items()]
-    except ModelError as error:
-        raise type(error)(
-            f"attribute: goal {totals.goal!r}: {error}; take the model out of `models`, or where "
-            "`fit_journeys: matured` leaves too little, set it to all"
-        ) from None
+def _credits(statistics: GoalStatistics, settings: Settings) -> Iterator[Credit]:
+    totals = statistics.totals
+    if totals.conversions == totals.unattributed_conversions:
+        return
+    conversions, _, unattributed, _ = statistics.conversions_by_group.T
+    attributed = attributed_share(conversions - unattributed, conversions)
+    for model in settings.models:
+        try:
+            if model in HEURISTICS:
+                fit = _heuristic(*statistics.heuristic(model))
+            else:
+                fit = FITTED[model](statistics, settings)
+            yield credit_of(model, {}, statistics.channels, fit, totals, attributed)
+        except ModelError as error:
+            raise type(error)(
+                f"attribute: goal {statistics.goal!r}: {error}; take the model out of `models`, "
+                "or where `fit_journeys: matured` leaves too little, set it to all"
+            ) from None
 
 
-def _credit(
-    model: str, channels: tuple[str, ...], result: ChannelCredit, totals: GoalTotals
-) -> Credit:
-    """A fit's shares of all attributed conversions: a fit may have left young journeys out."""
-    conversions = totals.conversions - totals.unattributed_conversions
-    revenue = totals.revenue - totals.unattributed_revenue
-    credited = result.revenue.sum()
-    return Credit(
-        model=model,
-        options={},
-        channels=channels,
-        conversions=result.conversions * (conversions / result.conversions.sum()),
-        revenue=result.revenue * (revenue / credited) if credited else result.revenue,
-        total_conversions=totals.conversions,
-        total_revenue=totals.revenue,
-        unattributed_conversions=totals.unattributed_conversions,
-        unattributed_revenue=totals.unattributed_revenue,
-        removal_effect=result.removal_effect,
-        diagnostics=result.diagnostics,
-    )
+def _heuristic(conversions: Floats, revenue: Floats) -> Fit:
+    credit = ChannelCredit(conversions.sum(axis=0), revenue.sum(axis=0))
+    return fits.fit_additive(credit, conversions)
 
 
-def _write(con: duckdb.DuckDBPyConnection, credits: Sequence[tuple[str, Credit]]) -> None:
-    tables: dict[str, list[dict[str, object]]] = {
-        "_credit_channels": [],
-        "_credit_weights": [],
-        "_credit_diagnostics": [],
+def _add_rows(tables: Rows, goal: str, credit: Credit, coalitions: CoalitionCounts) -> None:
+    whole = {"model": credit.model, "goal": goal, "segment": "all", "segment_value": "all"}
+    diagnostics = {
+        name: value for name, value in credit.diagnostics.items() if not isinstance(value, str)
     }
-    for goal, credit in credits:
-        whole = {"model": credit.model, "goal": goal, "segment": "all", "segment_value": "all"}
-        effects = credit.removal_effect
-        for k, channel in enumerate(credit.channels):
-            tables["_credit_channels"].append(
-                whole
-                | {
-                    "channel": channel,
-                    "conversions": credit.conversions[k],
-                    "revenue": credit.revenue[k],
-                    "removal_effect": None if effects is None else effects[k],
-                }
-            )
-            if credit.model == "shapley":  # the even split: every channel weighs the same
-                for measure in ("conversions", "revenue"):
-                    tables["_credit_weights"].append(
-                        {"model": credit.model, "goal": goal, "measure": measure,
-                         "channel": channel, "level": 0, "weight": 1.0}
-                    )  # fmt: skip
-        for name, value in credit.diagnostics.items():
-            tables["_credit_diagnostics"].append(whole | {"name": name, "value": float(value)})
+    rows = [row for row in credit.rows() if row["channel"] != UNATTRIBUTED]
+    if credit.model not in HEURISTICS:
+        for measure, weights in _weights(coalitions, credit).items():
+            gap = "reconciliation_gap" if measure == "conversions" else "revenue_reconciliation_gap"
+            diagnostics[gap] = float(np.abs(weights.gap).sum()) / 2
+            for row, level, weight, missed in zip(
+                rows, weights.level, _scaled(weights), weights.gap, strict=True
+            ):
+                row[gap] = float(missed)
+                tables["_credit_weights"].append(
+                    {
+                        "model": credit.model,
+                        "goal": goal,
+                        "measure": measure,
+                        "channel": row["channel"],
+                        "level": int(level),
+                        "weight": Decimal(f"{weight:.12f}"),
+                    }
+                )
+    tables["_credit_channels"] += [whole | row for row in rows]
+    tables["_credit_diagnostics"] += [
+        whole | {"name": name, "value": float(value)} for name, value in diagnostics.items()
+    ]
+
+
+def _weights(coalitions: CoalitionCounts, credit: Credit) -> dict[str, LuceWeights]:
+    """Weights that divide every conversion so that the parts add up to the channels' credit.
+
+    The baseline, where a model has one, is a member of every coalition.
+    """
+    members, totals, revenues = coalitions.members, credit.conversions, credit.revenue
+    if credit.has_baseline:
+        members = np.column_stack([members, np.ones(len(members), dtype=np.bool_)])
+        totals = np.append(totals, credit.baseline_conversions)
+        revenues = np.append(revenues, credit.baseline_revenue)
+    by_conversions = luce_weights(members, coalitions.conversions, totals)
+    try:
+        by_revenue = luce_weights(members, coalitions.revenue, revenues)
+    except ModelError:  # refunds outweigh sales somewhere: there is no such division of losses
+        credited = _spread(members, coalitions.revenue, by_conversions)
+        by_revenue = replace(by_conversions, credited=credited, gap=revenues - credited)
+    return {"conversions": by_conversions, "revenue": by_revenue}
+
+
+def _spread(members: Booleans, amounts: Floats, weights: LuceWeights) -> Floats:
+    """What the channels get of amounts that are divided by given weights, (K,)."""
+    level = np.where(members, weights.level, -1)
+    weight = np.where(level == level.max(axis=1, keepdims=True), weights.weight, 0.0)
+    divided: Floats = (weight / weight.sum(axis=1, keepdims=True)).T @ amounts
+    return divided
+
+
+def _scaled(weights: LuceWeights) -> Floats:
+    """Weights within [1, 1e20] of each level, so that twelve decimals lose nothing that counts."""
+    scaled = np.empty_like(weights.weight)
+    for level in np.unique(weights.level):
+        here = weights.level == level
+        largest = weights.weight[here].max()
+        floored = np.maximum(weights.weight[here], 1e-20 * largest)
+        scaled[here] = floored / floored.min()
+    return scaled
+
+
+def _write(con: duckdb.DuckDBPyConnection, tables: Rows) -> None:
     for table, rows in tables.items():
         con.execute(f"delete from raw.{table}")
         if rows:

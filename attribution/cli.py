@@ -86,7 +86,18 @@ def _parser() -> argparse.ArgumentParser:
         "--columns", default="", metavar="OURS=THEIRS,...",
         help="e.g. conversions=total_conversions,nulls=total_null",
     )  # fmt: skip
+    credit.add_argument(
+        "--transform", action="append", default=[], metavar="NAME[=VALUE]",
+        help="shorten paths first: collapse_consecutive, first_occurrence_only, frequency, "
+        "keep_last=N, drop=CHANNEL, drop_trailing=CHANNEL",
+    )  # fmt: skip
     credit.set_defaults(command=_credit)
+    explain = verbs.add_parser(
+        "explain", help="a conversion's touchpoints and each model's credit for them"
+    )
+    explain.add_argument("conversion_id", metavar="CONVERSION_ID")
+    explain.add_argument("--format", choices=("table", "json"), default="table")
+    explain.set_defaults(command=_explain)
 
     simulate = verbs.add_parser("simulate", help="write bank and insurance exports to landing/")
     simulate.add_argument("--customers", type=int, default=20_000)
@@ -167,14 +178,23 @@ def _warn(figures: Any) -> None:
 
 
 def _credit(chosen: argparse.Namespace) -> int:
-    from attribution.credit import credit_from_paths
+    import warnings
+
+    from attribution.path_credit import credit_from_paths
+    from attribution.path_transforms import transform
     from attribution.paths import read_paths
 
     columns = _pairs("--columns", [text for text in chosen.columns.split(",") if text])
-    paths = read_paths(
-        chosen.paths, separator=chosen.separator, delimiter=chosen.delimiter, columns=columns
-    )
-    credit = credit_from_paths(paths, chosen.model, _pairs("--option", chosen.option)).as_json()
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always", UserWarning)
+        paths = read_paths(
+            chosen.paths, separator=chosen.separator, delimiter=chosen.delimiter, columns=columns
+        )
+        if chosen.transform:
+            paths = transform(paths, chosen.transform)
+        options = _pairs("--option", chosen.option)
+        credit = credit_from_paths(paths, chosen.model, options).as_json()
+    _warn([{"warnings": sorted({str(warning.message) for warning in said})}])
     if chosen.format == "json":
         print(json.dumps(credit, indent=1, ensure_ascii=False))
     elif chosen.format == "csv":
@@ -199,12 +219,31 @@ def _print_credit(credit: dict[str, Any]) -> None:
             number(row["conversions"], ",.2f"),
             number(row["revenue"], ",.2f"),
             number(row["share"], ".2%"),
+            _interval(row),
             *([number(row.get("removal_effect"), ".4f")] if has_effects else []),
         ]
         for row in sorted(credit["channels"], key=lambda row: -row["conversions"])
     ]
-    header = ["channel", "conversions", "revenue", "share"]
+    header = ["channel", "conversions", "revenue", "share", "95 % interval"]
     print_rows(credit["model"], header + ["removal effect"] * has_effects, rows)
+
+
+def _interval(row: dict[str, Any]) -> str:
+    if row["share_low"] is None:
+        return ""
+    return f"{row['share_low']:.2%} to {row['share_high']:.2%}"
+
+
+def _explain(chosen: argparse.Namespace) -> int:
+    from attribution.explain import explain, print_explained
+    from attribution.settings import Folders
+
+    explained = explain(Folders.from_environment(), chosen.conversion_id)
+    if chosen.format == "json":
+        print(json.dumps(explained, indent=1, ensure_ascii=False))
+    else:
+        print_explained(explained)
+    return 0
 
 
 def _simulate(chosen: argparse.Namespace) -> int:

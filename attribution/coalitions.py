@@ -117,3 +117,20 @@ def read_coalition_counts(
     contains = np.zeros((len(unique_ids), len(channels)), dtype=np.bool_)
     contains[row[known], channel[known]] = True
     return CoalitionCounts(tuple(channels), contains[place], *counts)
+
+
+def join_coalitions(parts: Sequence[CoalitionCounts]) -> CoalitionCounts:
+    """Counts of several replicate groups, of the same channels; part g becomes group g."""
+    sizes = [len(part.members) for part in parts]
+
+    def joined(name: str) -> Floats:
+        return np.concatenate([getattr(part, name) for part in parts])
+
+    return CoalitionCounts(
+        channels=parts[0].channels,
+        members=np.concatenate([part.members for part in parts]),
+        replicate_group=np.repeat(np.arange(len(parts)), sizes),
+        conversions=joined("conversions"),
+        nulls=joined("nulls"),
+        revenue=joined("revenue"),
+    )

@@ -14,6 +14,8 @@ AttributionError                exit 1
 ├── UsageError                  exit 2: the command line
 ├── GateRefused                 exit 3: an expectation was not met
 └── LockHeld                    exit 75: another run holds the lock
+
+ApproximationWarning            no error: a model sampled where it cannot be exact
 """
 
 
@@ -79,3 +81,7 @@ class GateRefused(AttributionError):
 class LockHeld(AttributionError):
     exit_code = 75
     may_pass = True
+
+
+class ApproximationWarning(UserWarning):
+    """A result was sampled where an exact one would be too dear; diagnostics say how far off."""

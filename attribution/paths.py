@@ -24,6 +24,8 @@ Integers = npt.NDArray[np.int64]
 REQUIRED = ("path", "conversions")
 OPTIONAL = ("revenue", "nulls")
 GZIP_MAGIC = b"\x1f\x8b"
+# What tables call states of the chain, and credit that no channel gets.
+RESERVED = ("(start)", "(conversion)", "(null)", "(unattributed)", "(baseline)", "(organic)")
 
 Row = tuple[Sequence[str], float, float, float]
 
@@ -133,7 +135,7 @@ def read_paths(
         the file has none). Other columns are left alone. A path may stand on several lines.
     separator : str
         Between the steps of a path; spaces round it and round the steps do not count, and a blank
-        step is not a channel.
+        step is not a channel. A path may be blank as a whole: conversions without a touch.
     delimiter : str
         One character between the columns.
     columns : mapping, optional
@@ -147,7 +149,8 @@ def read_paths(
     Raises
     ------
     InvalidPaths
-        The file cannot be read, lacks a column, or holds a value that is not a count or amount.
+        The file cannot be read, lacks a column, holds a value that is not a count or amount, or a
+        channel with a reserved name.
     UsageError
         The separator, the delimiter or the mapping itself is not usable.
     """
@@ -313,9 +316,20 @@ def _rows(
         )
         if conversions < 0 or nulls < 0:
             raise InvalidPaths(f"{where}: conversions or nulls are below 0: counts start at 0")
-        yield fields[at["path"]].split(separator), conversions, nulls, revenue
+        if conversions % 1 or nulls % 1:
+            raise InvalidPaths(f"{where}: conversions or nulls are no whole journeys")
+        yield _steps(fields[at["path"]], separator, where), conversions, nulls, revenue
     if number is None:
         raise InvalidPaths(f"{source}: has a header and no rows: add one row per path")
+
+
+def _steps(text: str, separator: str, where: str) -> list[str]:
+    """Channels of a path without its blank steps."""
+    steps = [step for step in map(str.strip, text.split(separator)) if step]
+    reserved = next((step for step in steps if step in RESERVED), None)
+    if reserved is not None:
+        raise InvalidPaths(f"{where}: the name {reserved} is reserved: rename the channel")
+    return steps
 
 
 def _number(text: str, name: str, where: str) -> float:

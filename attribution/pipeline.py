@@ -183,7 +183,7 @@ def _check_statistics(line: Line, record: RunRecord) -> Figures:
 
 def _attribute(line: Line, record: RunRecord) -> Figures:
     with open_warehouse(line.folders, line.settings) as con:
-        return dict(attribute(con, line.settings.fitted_models))
+        return dict(attribute(con, line.settings))
 
 
 def _marts(line: Line, record: RunRecord) -> Figures:

@@ -27,7 +27,14 @@ HEURISTICS = (
     "position_based",
     "time_decay",
 )
-FITTED = ("markov", "shapley")
+FITTED = (
+    "markov",
+    "shapley",
+    "path_counterfactual",
+    "shao_li",
+    "logistic",
+    "additive_hazard",
+)
 
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 Days = Annotated[int, Field(ge=1, le=3650)]
@@ -47,6 +54,11 @@ class Settings(BaseModel):
     fit_journeys: Literal["all", "matured"]
     direct_channel: Name
     models: Annotated[list[str], Field(min_length=1)]
+    markov_order: Annotated[int, Field(ge=1, le=4)] | Literal["auto"]
+    markov_nulls: Literal["use", "ignore"]
+    shapley_game: Literal["conversions", "rate", "exact_rate", "model"]
+    sample_customers: Annotated[int, Field(ge=100)]
+    random_seed: Annotated[int, Field(ge=0)]
     position_based_first: Annotated[float, Field(ge=0, le=1, strict=False)]
     position_based_last: Annotated[float, Field(ge=0, le=1, strict=False)]
     time_decay_half_life_days: Annotated[float, Field(gt=0, strict=False)]
@@ -88,11 +100,6 @@ class Settings(BaseModel):
     @property
     def zone(self) -> ZoneInfo:
         return ZoneInfo(self.reporting_timezone)
-
-    @property
-    def fitted_models(self) -> list[str]:
-        """The models that Python computes, in the order of the settings."""
-        return [model for model in self.models if model in FITTED]
 
     def fingerprint(self) -> str:
         """SHA-256 of every value: two runs with equal fingerprints mean the same numbers."""

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from rich import box
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -52,7 +52,9 @@ def print_rows(title: str, header: Sequence[str], rows: Sequence[Sequence[str]])
     console().print(title, soft_wrap=True)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for number, name in enumerate(header):
-        table.add_column(name, justify="left" if number == 0 else "right", overflow="fold")
+        first = number == 0
+        justify: JustifyMethod = "left" if first else "right"
+        table.add_column(name, justify=justify, overflow="fold", no_wrap=first)
     for row in rows:
         table.add_row(*row)
     console().print(table)

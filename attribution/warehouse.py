@@ -27,11 +27,13 @@ create table if not exists raw._run (
 );
 create table if not exists raw._credit_channels (
     model varchar, goal varchar, segment varchar, segment_value varchar, channel varchar,
-    conversions decimal(38, 12), revenue decimal(38, 12), share_low double, share_high double,
-    standard_error double, removal_effect double
+    conversions decimal(38, 12), revenue decimal(38, 12), share double, share_low double,
+    share_high double, standard_error double, removal_effect double,
+    reconciliation_gap double, revenue_reconciliation_gap double
 );
 create table if not exists raw._credit_weights (
-    model varchar, goal varchar, measure varchar, channel varchar, level integer, weight double
+    model varchar, goal varchar, measure varchar, channel varchar, level integer,
+    weight decimal(38, 12)
 );
 create table if not exists raw._credit_diagnostics (
     model varchar, goal varchar, segment varchar, segment_value varchar, name varchar, value double

@@ -45,7 +45,11 @@ revenues as (
 
 select
     credit.model || ', ' || credit.goal || ', ' || credit.channel as subject,
-    round(credit.share, 9) as share, -- six touches at 0.166666666667 are more than one
+    -- six touches at 0.166666666667 are more than one; and some games may pay less than nothing
+    round(
+        case when negative.model is null then credit.share else least(greatest(credit.share, 0), 1) end,
+        9
+    ) as share,
     coalesce(credit.share_low <= credit.share and credit.share <= credit.share_high, true)
         as share_lies_in_interval,
     cast(abs(by_model.conversions - expected.conversions) as double)
@@ -54,6 +58,10 @@ select
         / greatest(abs(cast(revenues.revenue as double)), 1) as revenue_gap,
     cast(by_conversion.worst_gap as double) as worst_conversion_gap
 from channel_credit as credit
+left join (
+    select distinct model, goal from model_diagnostics where name = 'negative_channels'
+) as negative
+    on credit.model = negative.model and credit.goal = negative.goal
 left join by_model on credit.model = by_model.model and credit.goal = by_model.goal
 left join expected on credit.goal = expected.goal
 left join revenues on credit.goal = revenues.goal

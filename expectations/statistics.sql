@@ -8,10 +8,16 @@ with goals as (
 
 moves as (
 
-    select goals.goal, t.from_state, t.to_state, sum(t.journeys) as journeys
+    -- a state by its last touch; the ends and (start) are negative
+    select
+        goals.goal,
+        case when t.from_state < 0 then t.from_state else (t.from_state + 1) % 256 - 1 end
+            as from_state,
+        case when t.to_state < 0 then t.to_state else (t.to_state + 1) % 256 - 1 end as to_state,
+        sum(t.journeys) as journeys
     from statistics.transition_counts as t
     inner join goals on coalesce(t.goal, goals.goal) = goals.goal
-    group by goals.goal, t.from_state, t.to_state
+    group by all
 
 ),
 
@@ -31,6 +37,7 @@ converting as (
 
     select goal, sum(conversions) as conversions
     from statistics.coalition_counts
+    where conversions > 0
     group by goal
 
 ),

@@ -5,8 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from attribution.credit import MODELS, Credit, credit_from_paths
+from attribution.credit import Credit, Totals
 from attribution.errors import InvalidPaths, ModelError, NoConversions, UsageError
+from attribution.intervals import none
+from attribution.path_credit import MODELS, credit_from_paths
 from attribution.paths import aggregate_paths
 
 PATHS = aggregate_paths(
@@ -21,16 +23,23 @@ UNTOUCHED = aggregate_paths([(["a", "b"], 3, 1, 30), ([], 1, 9, 12)], source="pa
 
 
 def parts(**changes):
+    totals = {
+        name: changes.pop(f"{prefix}_{name.removeprefix('unattributed_')}", default)
+        for name, prefix, default in (
+            ("conversions", "total", 4.0),
+            ("revenue", "total", 15.0),
+            ("unattributed_conversions", "unattributed", 1.0),
+            ("unattributed_revenue", "unattributed", 5.0),
+        )
+    }
     return {
         "model": "linear",
         "options": {},
         "channels": ("a", "b"),
         "conversions": np.array([1.0, 2.0]),
         "revenue": np.array([10.0, 0.0]),
-        "total_conversions": 4.0,
-        "total_revenue": 15.0,
-        "unattributed_conversions": 1.0,
-        "unattributed_revenue": 5.0,
+        "totals": Totals(**totals),
+        "intervals": none(2),
     } | changes
 
 
@@ -80,7 +89,7 @@ def test_credit_cannot_be_rebound():
 
 
 def test_as_json_without_removal_effects():
-    assert credit_from_paths(UNTOUCHED, "first_touch").as_json() == {
+    assert credit_from_paths(UNTOUCHED, "first_touch", groups=0).as_json() == {
         "model": "first_touch",
         "options": {},
         "channels": [
@@ -91,6 +100,7 @@ def test_as_json_without_removal_effects():
                 "share": 0.75,
                 "share_low": None,
                 "share_high": None,
+                "standard_error": None,
             },
             {
                 "channel": "b",
@@ -99,6 +109,7 @@ def test_as_json_without_removal_effects():
                 "share": 0.0,
                 "share_low": None,
                 "share_high": None,
+                "standard_error": None,
             },
             {
                 "channel": "(unattributed)",
@@ -107,6 +118,7 @@ def test_as_json_without_removal_effects():
                 "share": 0.25,
                 "share_low": None,
                 "share_high": None,
+                "standard_error": None,
             },
         ],
         "diagnostics": {},
@@ -114,17 +126,26 @@ def test_as_json_without_removal_effects():
 
 
 def test_as_json_with_removal_effects():
-    result = credit_from_paths(UNTOUCHED, "markov").as_json()
+    result = credit_from_paths(UNTOUCHED, "markov", groups=0).as_json()
     rows = result["channels"]
     assert [row["channel"] for row in rows] == ["a", "b", "(unattributed)"]
     assert [row["conversions"] for row in rows] == pytest.approx([1.5, 1.5, 1])
     assert [row.get("removal_effect") for row in rows] == pytest.approx([1, 1, None])
     assert "removal_effect" not in rows[2]
-    assert result["options"] == {"nulls": "use"}
-    assert result["diagnostics"] == {"base": pytest.approx(0.75)}
+    assert result["options"] == {"order": "1", "nulls": "use"}
+    assert result["diagnostics"]["base"] == pytest.approx(0.75)
 
 
-@pytest.mark.parametrize("model", MODELS)
+def test_shares_of_path_files_have_intervals():
+    credit = credit_from_paths(UNTOUCHED, "linear")
+    row = credit.as_json()["channels"][0]
+    assert 0 <= row["share_low"] < row["share"] == 0.375 < row["share_high"] <= 1
+    assert row["standard_error"] > 0
+    assert credit.diagnostics["replicate_groups"] == 100
+    assert "drawn" in credit.diagnostics["customers"]
+
+
+@pytest.mark.parametrize("model", [model for model in MODELS if model != "logistic"])
 def test_json_is_strict_and_complete(model):
     for paths in (PATHS, UNTOUCHED):
         result = credit_from_paths(paths, model).as_json()
@@ -147,7 +168,7 @@ def test_unattributed_revenue_alone_keeps_its_row():
     assert Credit(**rest).as_json()["channels"][-1]["revenue"] == 5
 
 
-@pytest.mark.parametrize("model", [model for model in MODELS if model != "markov"])
+@pytest.mark.parametrize("model", MODELS)
 def test_where_no_journey_has_a_touch_all_is_unattributed(model):
     credit = credit_from_paths(aggregate_paths([([], 2, 0, 3)]), model)
     rows = credit.as_json()["channels"]
@@ -166,10 +187,10 @@ def test_no_conversions_names_the_file(model):
         credit_from_paths(paths, model)
 
 
-def test_markov_needs_a_journey_with_a_touch_that_converts():
+def test_journeys_that_only_fail_get_nothing_where_others_came_untouched():
     paths = aggregate_paths([(["a"], 0, 5, 0), ([], 2, 0, 0)], source="paths.csv")
-    with pytest.raises(NoConversions, match=r"^paths\.csv: no journey with a touch converts"):
-        credit_from_paths(paths, "markov")
+    for model in MODELS:
+        assert credit_from_paths(paths, model).conversions.tolist() == [0]
 
 
 def test_markov_refuses_a_net_loss_and_the_even_split_does_not():
@@ -193,7 +214,7 @@ def test_options_come_as_text_and_are_reported_typed():
         ("lineal", {}, "'lineal'.*first_touch.*linear.*markov.*shapley"),
         ("", {}, "choose one of"),
         ("linear", {"first": ".2"}, "linear has no option 'first': it has none"),
-        ("markov", {"null": "use"}, "markov has no option 'null': it has nulls"),
+        ("markov", {"null": "use"}, "markov has no option 'null': it has order, nulls"),
         ("markov", {"nulls": "drop"}, "'drop': choose use or ignore"),
         ("position_based", {"frist": ".2"}, "'frist': it has first, last"),
         ("position_based", {"first": "much"}, "first='much': give a number"),

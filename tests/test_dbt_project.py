@@ -14,7 +14,7 @@ from attribution.contract import read_contract
 from attribution.errors import BuildError
 from attribution.exports import load_exports
 from attribution.publish import MARTS
-from attribution.settings import ROOT, Folders, Settings, load_settings
+from attribution.settings import FITTED, HEURISTICS, ROOT, Folders, Settings, load_settings
 from attribution.transform import dbt
 from attribution.warehouse import columns_of, open_warehouse, quote
 
@@ -40,9 +40,12 @@ class Warehouse:
         """Run one dbt command as the line does; returns the status of each node."""
         results = self.folders.state / "dbt" / "run_results.json"
         results.unlink(missing_ok=True)
-        goals = {"goals": ["loan"]}  # so that there are undeclared ones
+        overrides = {
+            "goals": ["loan"],  # so that there are undeclared ones
+            "models": [*HEURISTICS, *FITTED],  # so that no model of dbt is left out
+        }
         try:
-            dbt(self.folders, self.settings, goals, arguments)
+            dbt(self.folders, self.settings, overrides, arguments)
         except BuildError:
             if not results.exists():
                 raise

@@ -12,8 +12,8 @@ import pytest
 from conftest import Home
 
 from attribution import pipeline
-from attribution.credit import credit_from_paths
 from attribution.errors import OutOfOrder
+from attribution.path_credit import credit_from_paths
 from attribution.paths import aggregate_paths
 
 HEURISTICS = ("first_touch", "last_touch", "last_non_direct", "linear", "position_based")
@@ -181,7 +181,7 @@ def test_every_conversion_unattributed_is_still_credited(home: Home) -> None:
     home.must("run")
     rows = home.published("select model, channel, credit::double from conversion_credit")
     assert sorted(rows) == sorted(
-        (model, "(unattributed)", 1.0) for model in (*HEURISTICS, "time_decay", "shapley")
+        (model, "(unattributed)", 1.0) for model in (*HEURISTICS, "time_decay", "markov", "shapley")
     )
 
 

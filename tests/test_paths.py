@@ -98,7 +98,7 @@ def test_a_file_of_empty_paths_alone_has_no_channels(write):
 
 
 def test_hostile_names_are_data(write):
-    names = ["'; drop table x;--", "=cmd|'/c calc'!A0", "(start)", "a\nb", 'say "hi"', "a,b", "üñ✓"]
+    names = ["'; drop table x;--", "=cmd|'/c calc'!A0", "start)", "a\nb", 'say "hi"', "a,b", "üñ✓"]
     quoted = ['"' + name.replace('"', '""') + '"' for name in names]
     paths = read_paths(write("path,conversions\n" + "".join(f"{name},1\n" for name in quoted)))
     assert paths.channels == tuple(sorted(names))
@@ -137,6 +137,9 @@ def test_the_order_of_lines_does_not_show():
         ("path,conversions\na,b,1\n", 2, "quote names"),
         ("path,conversions\na\n", 2, "1 columns"),
         ('path,conversions\n"a,1\nb,2\n', 3, "quotes"),
+        ("path,conversions\na > b,1\nb > (null),1\n", 3, "(null) is reserved"),
+        ("path,conversions\na,1.5\n", 2, "no whole journeys"),
+        ("path,conversions,nulls\na,1,0.25\n", 2, "no whole journeys"),
         ("path,conversions,revenue\na > b,0,5\n", None, "'a > b' has revenue but no conversions"),
         ("path,conversions,revenue\n,0,5\n", None, "empty path has revenue"),
         ("path,conversions\na,1e308\nb,1e308\n", None, "too large"),

@@ -18,3 +18,18 @@
         {{ var('lookback_days') }}
     {%- endif -%}
 {%- endmacro %}
+
+
+{#- Touches that a state of the Markov chain remembers; `auto` needs the most that it may choose. -#}
+{% macro markov_order() -%}
+    {{ return(1 if 'markov' not in var('models') else 4 if var('markov_order') == 'auto' else var('markov_order')) }}
+{%- endmacro %}
+
+
+{#- Whether a model in use asks how many journeys did not convert, set by set. -#}
+{% macro needs_null_coalitions() -%}
+    {{ return(
+        'shao_li' in var('models') or 'logistic' in var('models')
+        or ('shapley' in var('models') and var('shapley_game') != 'conversions')
+    ) }}
+{%- endmacro %}

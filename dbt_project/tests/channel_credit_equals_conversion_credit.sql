@@ -1,5 +1,6 @@
-{#- Of models that reach down to conversions, channels and conversions tell the same: per model, goal
-    and channel, to 1e-9 of the goal's total. -#}
+{#- Channels and conversions tell the same: per model, goal and channel, to 1e-9 of the goal's total,
+    apart from the gap that the channel's row reports: what a model credits to it and no division of
+    single conversions can give. -#}
 
 with from_conversions as (
 
@@ -15,12 +16,12 @@ from_channels as (
         model,
         goal,
         channel,
-        conversions,
-        revenue,
+        conversions - coalesce(reconciliation_gap, 0) as conversions,
+        revenue - coalesce(revenue_reconciliation_gap, 0) as revenue,
         sum(conversions) over (partition by model, goal) as all_conversions,
         sum(abs(revenue)) over (partition by model, goal) as all_revenue
     from {{ ref('channel_credit') }}
-    where segment = 'all' and model in (select model from from_conversions)
+    where segment = 'all'
 
 )
 

@@ -12,7 +12,7 @@ with conversions as (
 
 models as (
 
-    {%- for model in var('models') if model != 'markov' %}
+    {%- for model in var('models') %}
     select '{{ model }}' as model
     union
     {%- endfor %}

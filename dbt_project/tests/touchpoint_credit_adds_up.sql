@@ -1,4 +1,4 @@
-{#- Credit of all touches and what is unattributed are all conversions and all revenue of the window,
+{#- Credit of all touches, of no channel, and what is unattributed are all conversions and all revenue of the window,
     per model and goal. Counted from stg_conversions, not from the journeys. -#}
 
 with expected as (
@@ -11,7 +11,7 @@ with expected as (
     from {{ ref('stg_conversions') }} as conversions
     cross join {{ source('ledger', '_run') }} as run
     cross join (
-        {%- for model in var('models') if model != 'markov' %}
+        {%- for model in var('models') %}
         select '{{ model }}' as model
         union
         {%- endfor %}
@@ -30,7 +30,7 @@ credited as (
         union all
         select model, goal, credit, revenue_credit
         from {{ ref('conversion_credit') }}
-        where channel = '(unattributed)'
+        where channel in ('(unattributed)', '(baseline)', '(organic)')
     ) as rows_of_credit
     group by model, goal
 

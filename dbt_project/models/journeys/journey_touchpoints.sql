@@ -69,7 +69,9 @@ beside_neighbours as (
     select
         *,
         row_number() over touches_in_order as place,
-        lag(channel_index) over touches_in_order as previous_channel_index,
+        {% for back in range(1, (markov_order() | int) + 1) -%}
+        lag(channel_index, {{ back }}) over touches_in_order as channel_index_{{ back }},
+        {% endfor -%}
         lag(occurred_at) over touches_in_order as previous_occurred_at,
         lag(converted_at) over touches_in_order as previous_converted_at,
         lead(occurred_at) over touches_in_order as following_occurred_at,
@@ -91,7 +93,9 @@ bounded as (
         replicate_group,
         goal,
         channel_index,
-        previous_channel_index,
+        {% for back in range(1, (markov_order() | int) + 1) -%}
+        channel_index_{{ back }},
+        {% endfor -%}
         occurred_at,
         cast(place as integer) as place,
         converted_at,
@@ -154,7 +158,10 @@ select
     journey_start,
     place - journey_start + 1 as position,
     channel_index,
-    case when not is_first then previous_channel_index end as previous_channel_index,
+    {% for back in range(1, (markov_order() | int) + 1) -%}
+    case when place - journey_start >= {{ back }} then channel_index_{{ back }} end
+        as previous_channel_index{{ '_' ~ back if back > 1 }},
+    {% endfor -%}
     is_last,
     is_open,
     conversions,

@@ -23,40 +23,44 @@ models as (
 
 ),
 
-credit as (
+-- what SQL counts itself is exact; Python adds the interval
+counted as (
 
     select
         counts.model,
         counts.goal,
-        'all' as segment,
-        'all' as segment_value,
         channels.channel,
         sum(counts.conversions) as conversions,
-        sum(counts.revenue) as revenue,
-        cast(null as double) as share_low,
-        cast(null as double) as share_high,
-        cast(null as double) as standard_error,
-        cast(null as double) as removal_effect
+        sum(counts.revenue) as revenue
     from {{ ref('heuristic_counts') }} as counts
     inner join {{ ref('stg_channels') }} as channels
         on counts.channel_index = channels.channel_index
     group by counts.model, counts.goal, channels.channel
 
-    union all
+),
+
+credit as (
 
     select
-        model,
-        goal,
-        segment,
-        segment_value,
-        channel,
-        conversions,
-        revenue,
-        share_low,
-        share_high,
-        standard_error,
-        removal_effect
-    from {{ source('ledger', '_credit_channels') }}
+        fitted.model,
+        fitted.goal,
+        fitted.segment,
+        fitted.segment_value,
+        fitted.channel,
+        coalesce(counted.conversions, fitted.conversions) as conversions,
+        coalesce(counted.revenue, fitted.revenue) as revenue,
+        fitted.share_low,
+        fitted.share_high,
+        fitted.standard_error,
+        fitted.removal_effect,
+        fitted.reconciliation_gap,
+        fitted.revenue_reconciliation_gap
+    from {{ source('ledger', '_credit_channels') }} as fitted
+    left join counted
+        on
+            fitted.model = counted.model
+            and fitted.goal = counted.goal
+            and fitted.channel = counted.channel
 
     union all
 
@@ -71,7 +75,9 @@ credit as (
         null as share_low,
         null as share_high,
         null as standard_error,
-        null as removal_effect
+        null as removal_effect,
+        null as reconciliation_gap,
+        null as revenue_reconciliation_gap
     from models
     cross join totals
 
@@ -87,6 +93,14 @@ spine as (
         union all
         select '(unattributed)' as channel
     ) as channels
+
+    union all
+
+    -- what a model says would have come without any channel
+    select fitted.model, fitted.goal, fitted.channel, totals.conversions
+    from {{ source('ledger', '_credit_channels') }} as fitted
+    inner join totals on fitted.goal = totals.goal
+    where fitted.channel in ('(baseline)', '(organic)')
 
 ),
 
@@ -125,13 +139,16 @@ select
     credit.share_high,
     credit.standard_error,
     case
-        when spine.channel <> '(unattributed)'
+        when spine.channel not in ('(unattributed)', '(baseline)', '(organic)')
             then coalesce(influenced.journeys, 0) < {{ var('few_conversions') }}
     end as few_conversions,
     case
-        when spine.channel <> '(unattributed)' then coalesce(influenced.conversions, 0)
+        when spine.channel not in ('(unattributed)', '(baseline)', '(organic)')
+            then coalesce(influenced.conversions, 0)
     end as influenced_conversions,
-    credit.removal_effect
+    credit.removal_effect,
+    credit.reconciliation_gap,
+    credit.revenue_reconciliation_gap
 from spine
 left join credit
     on

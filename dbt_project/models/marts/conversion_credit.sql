@@ -12,10 +12,9 @@ with attributed as (
 
 ),
 
--- models whose credit reaches down to conversions
 models as (
 
-    {%- for model in var('models') if model != 'markov' %}
+    {%- for model in var('models') %}
     select '{{ model }}' as model
     {{ 'union all' if not loop.last }}
     {%- endfor %}
@@ -30,6 +29,32 @@ conversions as (
 
 ),
 
+-- what a model credits to no channel is what its touches leave of a conversion
+baselines as (
+
+    select distinct model, goal, channel
+    from {{ source('ledger', '_credit_weights') }}
+    where channel in ('(baseline)', '(organic)')
+
+),
+
+left_over as (
+
+    select
+        attributed.model,
+        attributed.conversion_id,
+        attributed.goal,
+        baselines.channel,
+        1 - sum(attributed.credit) as credit,
+        max(conversions.revenue) - sum(attributed.revenue_credit) as revenue_credit
+    from attributed
+    inner join baselines
+        on attributed.model = baselines.model and attributed.goal = baselines.goal
+    inner join conversions on attributed.conversion_id = conversions.conversion_id
+    group by attributed.model, attributed.conversion_id, attributed.goal, baselines.channel
+
+),
+
 every_row as (
 
     select
@@ -41,6 +66,18 @@ every_row as (
         attributed.credit,
         attributed.revenue_credit
     from attributed
+
+    union all
+
+    select
+        model,
+        conversion_id,
+        goal,
+        channel,
+        cast(null as string) as unattributed_reason,
+        credit,
+        revenue_credit
+    from left_over
 
     union all
 

@@ -18,6 +18,23 @@ channels_of_journeys as (
 
 ),
 
+-- some models leave a part of each conversion to no channel: it weighs like a channel of its own
+with_baseline as (
+
+    select * from channels_of_journeys
+    union all
+    select distinct
+        channels.customer_key,
+        channels.goal,
+        channels.journey_start,
+        baseline.channel,
+        1 as touches
+    from channels_of_journeys as channels
+    inner join {{ source('ledger', '_credit_weights') }} as baseline
+        on channels.goal = baseline.goal and baseline.channel in ('(baseline)', '(organic)')
+
+),
+
 weighted as (
 
     select
@@ -31,7 +48,7 @@ weighted as (
                 weights.model, weights.measure,
                 channels.customer_key, channels.goal, channels.journey_start
         ) as highest_level
-    from channels_of_journeys as channels
+    from with_baseline as channels
     inner join {{ source('ledger', '_credit_weights') }} as weights
         on channels.goal = weights.goal and channels.channel = weights.channel
 
@@ -48,9 +65,10 @@ divided as (
 
     select
         *,
-        ranked_weight / touches / sum(ranked_weight) over (
+        -- the sum is one of decimals: one of doubles would waver with the order of its parts
+        cast(ranked_weight as double) / touches / cast(sum(ranked_weight) over (
             partition by model, measure, customer_key, goal, journey_start
-        ) as share
+        ) as double) as share
     from ranked
 
 ),

@@ -1,21 +1,38 @@
-{#- Conversions and revenue of each set of channels. Journeys without a conversion are many more and
-    feed none of the models in use, so they are not counted here. -#}
+{#- Conversions and revenue of each set of channels. Journeys without a conversion are many more: they
+    are counted only where a model in use asks for them. -#}
+
+with journeys as (
+
+    select
+        journeys.goal,
+        journeys.replicate_group,
+        coalitions.coalition_id,
+        case when journeys.is_in_window then journeys.conversions else 0 end as conversions,
+        case when journeys.conversions = 0 then journeys.fit_weight else 0 end as nulls,
+        case when journeys.conversions > 0 and journeys.is_in_window then instants.revenue end
+            as revenue
+    from {{ ref('journeys') }} as journeys
+    inner join {{ ref('coalitions') }} as coalitions
+        on {% for word in range(4) -%}
+            journeys.coalition_{{ word }} = coalitions.coalition_{{ word }}{{ ' and ' if not loop.last }}
+        {%- endfor %}
+    left join {{ ref('conversion_instants') }} as instants
+        on
+            journeys.customer_key = instants.customer_key
+            and journeys.goal = instants.goal
+            and journeys.converted_at = instants.converted_at
+    where
+        (journeys.conversions > 0 and journeys.is_in_window)
+        {{ 'or (journeys.conversions = 0 and journeys.fit_weight > 0)' if needs_null_coalitions() }}
+
+)
 
 select
-    journeys.goal,
-    journeys.replicate_group,
-    coalitions.coalition_id,
-    cast(sum(journeys.conversions) as bigint) as conversions,
-    cast(sum(instants.revenue) as decimal(38, 12)) as revenue
-from {{ ref('journeys') }} as journeys
-inner join {{ ref('coalitions') }} as coalitions
-    on {% for word in range(4) -%}
-        journeys.coalition_{{ word }} = coalitions.coalition_{{ word }}{{ ' and ' if not loop.last }}
-    {%- endfor %}
-inner join {{ ref('conversion_instants') }} as instants
-    on
-        journeys.customer_key = instants.customer_key
-        and journeys.goal = instants.goal
-        and journeys.converted_at = instants.converted_at
-where journeys.conversions > 0 and journeys.is_in_window
-group by journeys.goal, journeys.replicate_group, coalitions.coalition_id
+    goal,
+    replicate_group,
+    coalition_id,
+    cast(sum(conversions) as bigint) as conversions,
+    cast(sum(nulls) as bigint) as nulls,
+    cast(coalesce(sum(revenue), 0) as decimal(38, 12)) as revenue
+from journeys
+group by goal, replicate_group, coalition_id

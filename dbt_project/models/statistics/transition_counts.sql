@@ -1,54 +1,69 @@
-{#- Moves from touch to touch, counted: what a Markov chain of order 1 needs. States are channel
-    indices, -1 (start), -2 (conversion), -3 (null). -#}
+{#- Moves from touch to touch, counted: what a Markov chain needs. A state is the last touches of a
+    journey as one number, the channel indices plus one as digits to the base 256, the last touch in
+    the lowest, minus one: so (start) is -1 and in a chain of order 1 a state is a channel index.
+    -2 is (conversion), -3 (null). -#}
 
+{%- set order = markov_order() | int %}
 with moves as (
 
     select
+        customer_key,
         goal,
         replicate_group,
-        cast(coalesce(previous_channel_index, -1) as integer) as from_state,
-        cast(channel_index as integer) as to_state,
-        sum(fit_weight) as journeys,
-        cast(0 as decimal(38, 12)) as revenue
+        {% for back in range(1, order + 1) -%}
+        cast(coalesce(previous_channel_index{{ '_' ~ back if back > 1 }}, -1) + 1 as bigint)
+        * {{ 256 ** (back - 1) }} +
+        {%- endfor %} -1 as from_state,
+        {% for back in range(1, order) -%}
+        cast(coalesce(previous_channel_index{{ '_' ~ back if back > 1 }}, -1) + 1 as bigint)
+        * {{ 256 ** back }} +
+        {%- endfor %} cast(channel_index as bigint) as to_state,
+        is_last,
+        conversions,
+        fit_weight,
+        converted_at
     from {{ ref('journey_touchpoints') }}
-    where fit_weight > 0
-    group by goal, replicate_group, coalesce(previous_channel_index, -1), channel_index
+    where fit_weight > 0{{ ' and conversions > 0' if var('markov_nulls') == 'ignore' }}
 
 ),
 
 endings as (
 
     select
-        journeys.goal,
-        journeys.replicate_group,
-        cast(journeys.last_channel_index as integer) as from_state,
-        case when journeys.conversions > 0 then -2 else -3 end as to_state,
-        sum(journeys.fit_weight) as journeys,
-        sum(case when journeys.conversions > 0 then coalesce(instants.revenue, 0) else 0 end)
-            as revenue
-    from {{ ref('journeys') }} as journeys
+        moves.goal,
+        moves.replicate_group,
+        moves.to_state as from_state,
+        case when moves.conversions > 0 then -2 else -3 end as to_state,
+        moves.fit_weight,
+        case when moves.conversions > 0 then coalesce(instants.revenue, 0) else 0 end as revenue
+    from moves
     left join {{ ref('conversion_instants') }} as instants
         on
-            journeys.customer_key = instants.customer_key
-            and journeys.goal = instants.goal
-            and journeys.converted_at = instants.converted_at
-    where journeys.fit_weight > 0
-    group by
-        journeys.goal,
-        journeys.replicate_group,
-        journeys.last_channel_index,
-        case when journeys.conversions > 0 then -2 else -3 end
+            moves.customer_key = instants.customer_key
+            and moves.goal = instants.goal
+            and moves.converted_at = instants.converted_at
+    where moves.is_last
 
 )
 
-select goal, replicate_group, from_state, to_state, cast(journeys as bigint) as journeys, revenue
-from moves
-union all
 select
     goal,
     replicate_group,
     from_state,
     to_state,
-    cast(journeys as bigint) as journeys,
-    cast(revenue as decimal(38, 12)) as revenue
+    cast(sum(fit_weight) as bigint) as journeys,
+    cast(0 as decimal(38, 12)) as revenue
+from moves
+group by goal, replicate_group, from_state, to_state
+
+union all
+
+select
+    goal,
+    replicate_group,
+    from_state,
+    to_state,
+    cast(sum(fit_weight) as bigint) as journeys,
+    cast(sum(revenue) as decimal(38, 12)) as revenue
 from endings
+group by goal, replicate_group, from_state, to_state

@@ -1,0 +1,80 @@
+{#- A bounded sample of journeys with the ages of their touches. Customers are drawn by a hash, with
+    another salt than the replicate groups, at one rate for those whose journey converted and at
+    another for the rest; `weight` is what a drawn journey stands for. -#}
+{{ config(enabled='additive_hazard' in var('models')) }}
+
+with fitted as (
+
+    select
+        customer_key,
+        goal,
+        journey_start,
+        conversions,
+        converted_at,
+        ended_at,
+        case when conversions > 0 then 1 else 0 end as is_converted
+    from {{ ref('journeys') }}
+    where (conversions > 0 and is_in_window) or (conversions = 0 and fit_weight > 0)
+
+),
+
+rates as (
+
+    select
+        is_converted,
+        {{ var('sample_customers') }} / 2e0 / count(distinct customer_key) as rate
+    from fitted
+    group by is_converted
+
+),
+
+customers as (
+
+    select
+        customer_key,
+        {{ replicate_group("customer_id || '/sample'", 1000000) }} as place
+    from {{ ref('stg_customers') }}
+
+),
+
+drawn as (
+
+    select
+        fitted.*,
+        case when rates.rate < 1 then rates.rate else 1e0 end as rate,
+        row_number() over (
+            order by fitted.customer_key, fitted.goal, fitted.journey_start
+        ) as journey
+    from fitted
+    inner join rates on fitted.is_converted = rates.is_converted
+    inner join customers on fitted.customer_key = customers.customer_key
+    where customers.place < 1000000 * rates.rate
+
+)
+
+select
+    drawn.goal,
+    drawn.journey,
+    touches.replicate_group,
+    touches.channel_index,
+    {{ seconds_between(
+        'touches.occurred_at',
+        'coalesce(drawn.converted_at, least(run.as_of, '
+        ~ days_before('-1 * (' ~ lookback_days('drawn.goal') ~ ')', 'drawn.ended_at') ~ '))'
+    ) }} as age_seconds,
+    drawn.is_converted = 1 as is_converted,
+    case when drawn.conversions > 0 then drawn.conversions else 1 end / drawn.rate as weight,
+    coalesce(cast(instants.revenue as double) / nullif(drawn.conversions, 0), 0) as revenue
+from drawn
+cross join {{ source('ledger', '_run') }} as run
+inner join {{ ref('journey_touchpoints') }} as touches
+    on
+        drawn.customer_key = touches.customer_key
+        and coalesce(drawn.goal, '') = coalesce(touches.goal, '')
+        and drawn.journey_start = touches.journey_start
+left join {{ ref('conversion_instants') }} as instants
+    on
+        drawn.is_converted = 1
+        and drawn.customer_key = instants.customer_key
+        and drawn.goal = instants.goal
+        and drawn.converted_at = instants.converted_at

@@ -1,0 +1,102 @@
+{#- Exact paths and what became of the journeys that took them, channel indices joined by blanks. Only
+    paths that converted, and those that a converting path becomes without one of its touches: there
+    the model compares. -#}
+{{ config(enabled='path_counterfactual' in var('models')) }}
+
+with journey_paths as (
+
+    select
+        customer_key,
+        goal,
+        journey_start,
+        max(case when is_in_window then conversions else 0 end) as conversions,
+        max(case when conversions = 0 then fit_weight else 0 end) as nulls,
+        max(converted_at) as converted_at,
+        {{ joined_in_order("cast(channel_index as string)", " ", "position") }} as path
+    from {{ ref('journey_touchpoints') }}
+    where (conversions > 0 and is_in_window) or (conversions = 0 and fit_weight > 0)
+    group by customer_key, goal, journey_start
+
+),
+
+counted as (
+
+    select
+        journey_paths.goal,
+        journey_paths.path,
+        sum(journey_paths.conversions) as conversions,
+        sum(journey_paths.nulls) as nulls,
+        sum(case when journey_paths.conversions > 0 then instants.revenue end) as revenue,
+        min(
+            case when journey_paths.conversions > 0 then journey_paths.customer_key end
+        ) as customer_key
+    from journey_paths
+    left join {{ ref('conversion_instants') }} as instants
+        on
+            journey_paths.customer_key = instants.customer_key
+            and journey_paths.goal = instants.goal
+            and journey_paths.converted_at = instants.converted_at
+    group by journey_paths.goal, journey_paths.path
+
+),
+
+-- the touches of each converting path, told by one journey that took it
+examples as (
+
+    select
+        journey_paths.path,
+        journey_paths.customer_key,
+        journey_paths.goal,
+        min(journey_paths.journey_start) as journey_start
+    from journey_paths
+    inner join counted
+        on
+            journey_paths.goal = counted.goal
+            and journey_paths.path = counted.path
+            and journey_paths.customer_key = counted.customer_key
+    where journey_paths.conversions > 0
+    group by journey_paths.path, journey_paths.customer_key, journey_paths.goal
+
+),
+
+touches as (
+
+    select examples.path, touches.position, touches.channel_index
+    from examples
+    inner join {{ ref('journey_touchpoints') }} as touches
+        on
+            examples.customer_key = touches.customer_key
+            and examples.goal = touches.goal
+            and examples.journey_start = touches.journey_start
+
+),
+
+shortened as (
+
+    select
+        touches.path,
+        left_out.position,
+        {{ joined_in_order("cast(touches.channel_index as string)", " ", "touches.position") }} as rest
+    from touches
+    inner join touches as left_out
+        on touches.path = left_out.path and touches.position <> left_out.position
+    group by touches.path, left_out.position
+
+),
+
+compared as (
+
+    select path from examples
+    union
+    select rest as path from shortened
+
+)
+
+select
+    counted.goal,
+    counted.path,
+    cast(counted.conversions as bigint) as conversions,
+    cast(counted.nulls as bigint) as nulls,
+    cast(coalesce(counted.revenue, 0) as decimal(38, 12)) as revenue
+from counted
+inner join compared on counted.path = compared.path
