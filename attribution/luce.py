@@ -206,14 +206,15 @@ def _nearest(part: _Sets, totals: Floats) -> _Fit:
     sets = replace(part, amounts=part.amounts / amount)
     totals = np.maximum(totals / max(amount, totals.sum()), LOWEST)
     totals /= totals.sum()
-    best = _within_blocks(sets, totals, np.zeros(part.n_channels, dtype=np.int64))
     log_weight = np.zeros(part.n_channels)
+    best = _within_blocks(sets, totals, np.zeros(part.n_channels, dtype=int), log_weight)
     for pull in PULLS:
         if best.residual <= TIGHT:
             break
         log_weight, *_ = _newton(sets, totals, log_weight, pull)
         level = _blocks(sets, totals, np.argsort(log_weight, kind="stable"))
-        best = min(best, _within_blocks(sets, totals, level), key=lambda fit: fit.residual)
+        fit = _within_blocks(sets, totals, level, log_weight)
+        best = min(best, fit, key=lambda fit: fit.residual)
     return best
 
 
@@ -235,21 +236,20 @@ def _blocks(sets: _Sets, totals: Floats, order: Integers) -> Integers:
     return np.asarray(np.cumsum(touches[:-1])[place] - 1)
 
 
-def _within_blocks(sets: _Sets, totals: Floats, level: Integers) -> _Fit:
+def _within_blocks(sets: _Sets, totals: Floats, level: Integers, log_weight: Floats) -> _Fit:
     """Weights in each block that meet its totals, once these are scaled to its conversions."""
     cut = sets.cut(level)
     amounts = add_up(cut.highest(level), cut.amounts, int(level.max()) + 1)
     asked = np.maximum(add_up(level, totals, len(amounts)), TINY)
     totals = totals * (amounts / asked)[level]
-    log_weight, credit, residual = _newton(cut, totals, np.zeros(sets.n_channels), 0.0)
-    size = np.bincount(cut.components)
-    log_weight -= (add_up(cut.components, log_weight, len(size)) / size)[cut.components]
-    fit = _Fit(level, log_weight, credit, residual)
-    if residual <= RECONCILED and np.ptp(log_weight) > MODERATE:
-        finer = _blocks(cut, totals, np.lexsort((log_weight, level)))
+    mean = add_up(cut.components, log_weight, sets.n_channels)[cut.components]
+    mean /= np.bincount(cut.components)[cut.components]
+    fit = _Fit(level, *_newton(cut, totals, log_weight - mean, 0.0))
+    if fit.residual <= RECONCILED and np.ptp(fit.log_weight) > MODERATE:
+        finer = _blocks(cut, totals, np.lexsort((fit.log_weight, level)))
         finer = np.unique(level * sets.n_channels + finer, return_inverse=True)[1]
         if finer.max() > level.max():
-            refit = _within_blocks(cut, totals, finer)
+            refit = _within_blocks(cut, totals, finer, fit.log_weight)
             return refit if refit.residual <= TIGHT else fit
     return fit
 
@@ -273,7 +273,7 @@ def _newton(
     for step in range(100):
         # a pulled channel sinks by its ratio, so small ones count as much
         residuals.append(float((np.abs(asked - credit) / (asked if pull else 1.0)).max()))
-        diverges = step >= 15 and not pull and residuals[step] > residuals[step - 15] / 2
+        diverges = step >= 30 and not pull and residuals[step] > residuals[step - 30] / 2
         if residuals[step] <= (pull or TIGHT) / 100 or diverges:
             break
         curvature = sets.curvature(log_weight) + np.diag(pull * asked) + fixed_scale

@@ -331,7 +331,7 @@ def _added_up(
     # below 2^32 * 2^8 * groups.
     last = np.where(target < 0, target, _touches(target, order)[:, 0] - 1)
     groups, member = np.unique(group, return_inverse=True)
-    key = ((source - START) * (len(channels) + 3) + last - NULL) * groups.size + member
+    key = (source * (len(channels) + 3) + last) * groups.size + member
     keys, place = np.unique(key, return_inverse=True)
     row = np.empty(keys.size, dtype=np.int64)
     row[place] = np.arange(key.size)  # any row of each transition

@@ -302,10 +302,13 @@ def test_revenue_goes_by_the_causes_of_its_own_conversion():
 
 
 def test_a_sample_without_the_revenue_goes_by_conversions():
-    journeys = [([("a", 1), ("b", 2)], True, 1, 0), ([("b", 5)], True, 1, 0)]
-    credit = additive_hazard(replace(touches_of(journeys), total_revenue=8.0))
-    assert credit.revenue == pytest.approx(4 * credit.conversions)
-    assert (additive_hazard(touches_of(journeys)).revenue == 0).all()
+    """Nor could refunds outside the sample be scaled from what is in it."""
+    for paid, total in ((0, 8.0), (3, -8.0)):
+        journeys = [([("a", 1), ("b", 2)], True, 1, 0), ([("b", 5)], True, 1, paid)]
+        credit = additive_hazard(replace(touches_of(journeys), total_revenue=total))
+        assert credit.revenue == pytest.approx(total / 2 * credit.conversions)
+    nothing = [([("a", 1), ("b", 2)], True, 1, 0)]
+    assert (additive_hazard(touches_of(nothing)).revenue == 0).all()
 
 
 def test_ages_are_total_seconds():
@@ -351,6 +354,33 @@ def test_a_short_step_is_not_yet_the_limit(world):
         off = np.abs(rough.conversions - fine.conversions).max() / touches.total_conversions
         assert off < 3e-4
         assert rough.diagnostics["iterations"] < fine.diagnostics["iterations"]
+
+
+def test_shares_move_on_where_decays_are_held():
+    """Both half-lives are at their bound from the start. With equal decays and x the part of a in
+    the first conversion, x : 1 - x = (1 + x) / 3 : (2 - x) / 4, by their 3 and 4 touches.
+    """
+    journeys = [
+        ([("a", 0), ("b", 0)], True, 1, 0), ([("a", 0)], True, 1, 0), ([("b", 0)], True, 1, 0),
+        ([("a", 0)], False, 1, 0), ([("b", 0)], False, 2, 0),
+    ]  # fmt: skip
+    credit = additive_hazard(touches_of(journeys))
+    assert credit.diagnostics["half_lives_at_bound"] == 2
+    x = credit.conversions[0] - 1
+    assert x == pytest.approx(math.sqrt(13) - 3, abs=1e-5)
+
+
+def test_a_tolerance_below_rounding_is_met_at_a_standstill():
+    touches, _ = simulated(300, [0.3, 0.2], [2, 8], seed=4)
+    additive_hazard(touches, tolerance=1e-300, max_iterations=5_000)
+
+
+def test_the_exposure_of_young_touches_is_exact():
+    """1 - exp(-x) has lost half its digits at x = 1e-8."""
+    touches = touches_of([([("a", 0)], True, 1, 0), ([("b", 40)], False, 1, 0)])
+    decay = 1 / (400 * DAY)
+    step = em_step(prepare(touches), Hazard(np.ones(3), np.full(3, decay)))
+    assert step.hazard.strength[0] == pytest.approx(-1 / math.expm1(-decay), rel=1e-12)
 
 
 def test_a_single_channel_has_it_all_and_a_half_life():

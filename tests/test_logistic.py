@@ -1,6 +1,7 @@
 """Bagged logistic regression: worked odds, an independent optimiser, known effects, odd input."""
 
 import time
+import warnings
 
 import numpy as np
 import pytest
@@ -133,7 +134,9 @@ def test_score_of_nothing_and_of_one_outcome():
     journeys, *undefined = score(np.zeros(2), np.zeros((2, 2)))
     assert journeys == 0
     assert np.isnan(undefined).all()
-    journeys, auc, log_loss = score(np.zeros(2), np.array([[3.0, 1.0], [0.0, 0.0]]))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        journeys, auc, log_loss = score(np.zeros(2), np.array([[3.0, 1.0], [0.0, 0.0]]))
     assert (journeys, log_loss) == (4, pytest.approx(np.log(2)))
     assert np.isnan(auc)
 

@@ -364,14 +364,14 @@ def test_only_order_1_takes_more_channels():
 # Solving
 
 
-def random_chain(channels, journeys, order=2, seed=0, back=0.0):
+def random_chain(channels, journeys, seed=0, back=0.0, stay=0.9):
     """Journeys whose next touch depends on the last two: on the one before last by `back`."""
     random = np.random.default_rng(seed)
     favourite = random.integers(channels, size=(channels + 1, channels))
     rows = []
     for _ in range(journeys):
         path = [int(random.integers(channels))]
-        while random.random() < 0.9:
+        while random.random() < stay:
             before = path[-2] if len(path) > 1 else channels
             if random.random() < back:
                 path.append(before if before < channels else int(random.integers(channels)))
@@ -419,26 +419,31 @@ def test_sweeps_give_the_closed_form(order):
     assert found["states"] == counted(rows, order).states.size - 2
 
 
-def test_where_order_1_foresees_nothing():
+def test_where_order_1_misleads(monkeypatch):
     """Journeys go to and fro, which the last touch cannot tell: the correction must give way."""
-    rows = random_chain(channels=12, journeys=1500, back=0.9)
-    given_up = []
-    correction = markov_order._first_order_correction
-
-    def watched(*arguments):
-        correct = correction(*arguments)
-
-        def count(moving):
-            given_up.append(1)
-            return correct(moving)
-
-        return count
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(markov_order, "_first_order_correction", watched)
-        credit = markov(counted(rows, 2))
+    rows = random_chain(channels=12, journeys=200, back=0.97)
+    credit = markov(counted(rows, 2))
     assert credit.removal_effect == pytest.approx(effects_by_removal(rows, 2), abs=1e-10)
-    assert len(given_up) < credit.diagnostics["iterations"]
+    monkeypatch.setattr(markov_order, "PATIENCE", 10**9)
+    monkeypatch.setattr(markov_order, "MOST_SWEEPS", 3000)
+    with pytest.raises(ConvergenceError):
+        markov(counted(rows, 2))
+
+
+def test_order_1_foresees_most():
+    """Journeys of twenty touches ask for hundreds of sweeps, and the correction spares most."""
+    chain = markov_order.chain_of(counted(random_chain(channels=12, journeys=500, stay=0.95), 2))
+    start, worth = np.eye(chain.last.size, 1), np.ones((chain.last.size, 1))
+    assert markov_order.visits(chain, start, worth, np.arange(12)).sweeps < 100
+    assert markov_order.visits(chain, start, worth).sweeps > 200
+
+
+def test_repeats_cost_no_sweeps():
+    one, other = (
+        markov(counted([(["a"] * n + ["b"], 1, 1, 0), (["b"], 1, 0, 0)], 2)) for n in (3, 300)
+    )
+    assert other.diagnostics["iterations"] == one.diagnostics["iterations"]
+    assert other.removal_effect == pytest.approx(one.removal_effect, abs=1e-12)
 
 
 @every_order
@@ -687,12 +692,11 @@ def test_intervals_material_is_cheap():
 # The choice of the order
 
 
-def journeys_of(order, seed, journeys=3000, channels=4):
-    """Rows of journeys from a chain whose next touch depends on the last one or the last two."""
+def journeys_of(memory, seed, journeys=3000, channels=4):
+    """Rows of journeys whose next touch depends on the last, and by `memory` on the one before."""
     random = np.random.default_rng(seed)
     chances = random.dirichlet(np.ones(channels + 2), size=(channels + 1, channels))
-    if order == 1:
-        chances[:] = chances[0]
+    chances = (1 - memory) * chances[0] + memory * chances
     limits = chances.cumsum(axis=-1)
     rows = []
     for _ in range(journeys):
@@ -708,7 +712,7 @@ def journeys_of(order, seed, journeys=3000, channels=4):
 @pytest.mark.parametrize("order", [1, 2])
 @pytest.mark.parametrize("seed", range(5))
 def test_the_order_that_made_the_journeys_is_chosen(order, seed):
-    choice = choose_order(in_groups(journeys_of(order, seed), 3, groups=40))
+    choice = choose_order(in_groups(journeys_of(order - 1, seed), 3, groups=40))
     assert choice.order == order
     assert choice.orders == (1, 2, 3)
     assert choice.log_likelihood.shape == choice.standard_error.shape == (3,)
@@ -718,9 +722,17 @@ def test_the_order_that_made_the_journeys_is_chosen(order, seed):
         assert choice.log_likelihood.argmax() == 1
 
 
-def log_likelihood_by_hand(journeys, order, fold_of, folds, channels):
+def test_a_gain_within_one_standard_error_is_no_reason_to_remember_more():
+    choice = choose_order(in_groups(journeys_of(0.2, seed=1), 3, groups=40))
+    best = choice.log_likelihood.argmax()
+    assert best == 1
+    assert choice.log_likelihood[0] >= choice.log_likelihood[1] - choice.standard_error[1]
+    assert choice.order == 1
+
+
+def log_likelihoods_by_hand(journeys, order, fold_of, folds, channels):
     """Journey by journey: ends are steps too, tuples are states, each fold foretold by the rest."""
-    total = 0.0
+    totals = np.zeros(folds)
     for fold in range(folds):
         counts = [defaultdict(float) for _ in range(order + 1)]
         for i, (path, end) in enumerate(journeys):
@@ -740,12 +752,12 @@ def log_likelihood_by_hand(journeys, order, fold_of, folds, channels):
         for i, (path, end) in enumerate(journeys):
             if fold_of[i] == fold:
                 steps = enumerate([*path, end])
-                total += sum(np.log(chance(path, at, step, order)) for at, step in steps)
-    return total / len(journeys)
+                totals[fold] += sum(np.log(chance(path, at, step, order)) for at, step in steps)
+    return totals
 
 
 def test_the_log_likelihood_by_hand():
-    journeys = [(path, "won" if won else "lost") for path, won, _, _ in journeys_of(2, 9, 200)]
+    journeys = [(path, "won" if won else "lost") for path, won, _, _ in journeys_of(1, 9, 200)]
     groups = [i % 7 for i in range(len(journeys))]
     parts = [
         [(path, int(end == "won"), int(end == "lost"), 0) for path, end in journeys[group::7]]
@@ -755,8 +767,13 @@ def test_the_log_likelihood_by_hand():
     counts = join_transitions([counted(part + everywhere, 3) for part in parts])
     choice = choose_order(counts, folds=3)
     fold_of = [group % 3 for group in groups]
-    by_hand = [log_likelihood_by_hand(journeys, order, fold_of, 3, 4) for order in (1, 2, 3)]
-    assert choice.log_likelihood == pytest.approx(np.array(by_hand), rel=1e-12)
+    sizes = np.bincount(fold_of)
+    for order in (1, 2, 3):
+        by_hand = log_likelihoods_by_hand(journeys, order, fold_of, 3, 4)
+        mean = by_hand.sum() / 200
+        assert choice.log_likelihood[order - 1] == pytest.approx(mean, rel=1e-12)
+        variance = 3 / 2 * ((by_hand - mean * sizes) ** 2).sum() / 200**2  # of a ratio of sums
+        assert choice.standard_error[order - 1] == pytest.approx(variance**0.5, rel=1e-9)
 
 
 def test_a_choice_needs_customers_to_hold_out():

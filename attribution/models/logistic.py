@@ -99,8 +99,8 @@ def logistic(
     positive[touched] = np.where(mean > RESOLUTION, mean, 0.0)
     if not positive.any():
         raise ModelError(
-            "logistic: no channel has a positive coefficient, so that shares are undefined: "
-            "publish NULL"
+            "logistic: no channel has a positive coefficient, so that no shares exist: "
+            "journeys without a conversion touch more channels than those with one"
         )
     share = positive / positive.sum()
     return ChannelCredit(

@@ -136,7 +136,6 @@ def markov_replicates(transitions: TransitionCounts, groups: int) -> Floats:
     for first in range(0, groups, batch):
         batched = range(first, min(first + batch, groups))
         left = whole - transitions.group_weights(batched)
-        left[left < 1e-12 * whole] = 0.0  # where the group held it all, but for rounding
         with np.errstate(invalid="ignore"):  # 0 / 0: no conversion is left
             _, effects = _closed_form(left, left[:, :n, CONVERSION])
             shares[batched.start : batched.stop] = effects / effects.sum(axis=1, keepdims=True)

@@ -15,7 +15,7 @@ from attribution.transitions import NULL, START, TransitionCounts, lower_order, 
 
 TOLERANCE = 1e-12  # share of the outcome that may still be under way when a solve ends
 MOST_SWEEPS = 20_000
-PATIENCE = 10  # sweeps in which the first-order correction must bring the error to a tenth
+PATIENCE = 10  # sweeps in which the first-order correction must halve the error
 BLOCK = 32  # channels removed in one solve: their columns of visits stay in the cache
 LOOPS = "markov: some journeys go round and never end: check the transitions"
 
@@ -162,7 +162,7 @@ def visits(chain: Chain, entry: Floats, worth: Floats, without: Integers = NONE)
         if error <= TOLERANCE:
             return Solved(arrived, error, sweep)
         if sweep % PATIENCE == 0:
-            if error > before / 10:  # the first-order chain misleads
+            if error > before / 2:  # the first-order chain misleads
                 correct = None
             before = error
         kept += left
