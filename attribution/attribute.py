@@ -22,7 +22,7 @@ from attribution.coalitions import CoalitionCounts
 from attribution.credit import UNATTRIBUTED, Credit, credit_of
 from attribution.errors import ModelError
 from attribution.fits import Fit
-from attribution.goal_statistics import GoalStatistics, goals
+from attribution.goal_statistics import GoalStatistics, goals, segments
 from attribution.intervals import attributed_share
 from attribution.luce import LuceWeights, luce_weights
 from attribution.models.additive_hazard import additive_hazard
@@ -32,6 +32,7 @@ from attribution.settings import HEURISTICS, Settings
 from attribution.statistics import Booleans, ChannelCredit
 from attribution.warehouse import transaction
 
+JOURNEYS = "(journeys)"  # stands for a model where the journeys themselves are told of
 Rows = dict[str, list[dict[str, Any]]]
 
 
@@ -92,10 +93,12 @@ def attribute(con: duckdb.DuckDBPyConnection, settings: Settings) -> dict[str, A
         warnings.simplefilter("always", UserWarning)
         for goal in found:
             order = 4 if settings.markov_order == "auto" else settings.markov_order
-            statistics = GoalStatistics(con, goal, settings.replicate_groups, order)
-            for credit in _credits(statistics, settings):
+            whole = GoalStatistics(con, goal, settings.replicate_groups, order)
+            for credit in _credits(whole, settings):
                 fitted += 1
-                _add_rows(tables, goal, credit, statistics.coalitions)
+                _add_rows(tables, whole, credit)
+            if settings.segments:
+                fitted += _add_segments(tables, whole, settings)
     with transaction(con):
         _write(con, tables)
     figures: dict[str, Any] = {"goals": len(found), "fits": fitted}
@@ -110,11 +113,7 @@ def _credits(statistics: GoalStatistics, settings: Settings) -> Iterator[Credit]
     attributed = attributed_share(conversions - unattributed, conversions)
     for model in settings.models:
         try:
-            if model in HEURISTICS:
-                fit = _heuristic(*statistics.heuristic(model))
-            else:
-                fit = FITTED[model](statistics, settings)
-            yield credit_of(model, {}, statistics.channels, fit, totals, attributed)
+            yield _credit(model, statistics, settings, attributed)
         except ModelError as error:
             raise type(error)(
                 f"attribute: goal {statistics.goal!r}: {error}; take the model out of `models`, "
@@ -122,19 +121,50 @@ def _credits(statistics: GoalStatistics, settings: Settings) -> Iterator[Credit]
             ) from None
 
 
+def _credit(
+    model: str, statistics: GoalStatistics, settings: Settings, attributed: Floats
+) -> Credit:
+    if model in HEURISTICS:
+        fit = _heuristic(*statistics.heuristic(model))
+    else:
+        fit = FITTED[model](statistics, settings)
+    return credit_of(model, {}, statistics.channels, fit, statistics.totals, attributed)
+
+
+def _add_segments(tables: Rows, whole: GoalStatistics, settings: Settings) -> int:
+    """Fit every segment that has data enough; one that has not says so. Fits made."""
+    fitted = 0
+    attributed = np.ones(settings.replicate_groups)
+    for segment, value, converted in segments(whole.con, whole.goal):
+        part = replace(whole, segment=segment, segment_value=value)
+        if converted < settings.few_conversions:
+            _add_diagnostics(tables, part, JOURNEYS, {"too_few_conversions": converted})
+            continue
+        for model in settings.models:
+            try:
+                _add_rows(tables, part, _credit(model, part, settings, attributed))
+                fitted += 1
+            except ModelError as error:
+                _add_diagnostics(tables, part, model, {"not_fitted": converted})
+                warnings.warn(
+                    f"goal {part.goal!r}, {segment} {value!r} has no credit by {model}: {error}",
+                    stacklevel=2,
+                )
+    return fitted
+
+
 def _heuristic(conversions: Floats, revenue: Floats) -> Fit:
     credit = ChannelCredit(conversions.sum(axis=0), revenue.sum(axis=0))
     return fits.fit_additive(credit, conversions)
 
 
-def _add_rows(tables: Rows, goal: str, credit: Credit, coalitions: CoalitionCounts) -> None:
-    whole = {"model": credit.model, "goal": goal, "segment": "all", "segment_value": "all"}
+def _add_rows(tables: Rows, statistics: GoalStatistics, credit: Credit) -> None:
     diagnostics = {
         name: value for name, value in credit.diagnostics.items() if not isinstance(value, str)
     }
     rows = [row for row in credit.rows() if row["channel"] != UNATTRIBUTED]
-    if credit.model not in HEURISTICS:
-        for measure, weights in _weights(coalitions, credit).items():
+    if credit.model not in HEURISTICS and statistics.segment == "all":
+        for measure, weights in _weights(statistics.coalitions, credit).items():
             gap = "reconciliation_gap" if measure == "conversions" else "revenue_reconciliation_gap"
             diagnostics[gap] = float(np.abs(weights.gap).sum()) / 2
             for row, level, weight, missed in zip(
@@ -144,17 +174,34 @@ def _add_rows(tables: Rows, goal: str, credit: Credit, coalitions: CoalitionCoun
                 tables["_credit_weights"].append(
                     {
                         "model": credit.model,
-                        "goal": goal,
+                        "goal": statistics.goal,
                         "measure": measure,
                         "channel": row["channel"],
                         "level": int(level),
                         "weight": Decimal(f"{weight:.12f}"),
                     }
                 )
-    tables["_credit_channels"] += [whole | row for row in rows]
+    here = _place(credit.model, statistics)
+    tables["_credit_channels"] += [here | row for row in rows]
+    _add_diagnostics(tables, statistics, credit.model, diagnostics)
+
+
+def _add_diagnostics(
+    tables: Rows, statistics: GoalStatistics, model: str, diagnostics: Mapping[str, float]
+) -> None:
+    here = _place(model, statistics)
     tables["_credit_diagnostics"] += [
-        whole | {"name": name, "value": float(value)} for name, value in diagnostics.items()
+        here | {"name": name, "value": float(value)} for name, value in diagnostics.items()
     ]
+
+
+def _place(model: str, statistics: GoalStatistics) -> dict[str, str]:
+    return {
+        "model": model,
+        "goal": statistics.goal,
+        "segment": statistics.segment,
+        "segment_value": statistics.segment_value,
+    }
 
 
 def _weights(coalitions: CoalitionCounts, credit: Credit) -> dict[str, LuceWeights]:

@@ -18,7 +18,8 @@ from attribution.transitions import TransitionCounts, read_transition_counts
 TRANSITIONS = """
 select replicate_group, from_state, to_state, sum(journeys) as journeys, sum(revenue) as revenue
 from statistics.transition_counts
-where goal = $goal or goal is null
+where (goal = $goal or goal is null)
+    and segment = $segment and segment_value = $segment_value
 group by all
 order by all
 """
@@ -27,7 +28,8 @@ select
     coalition_id, replicate_group,
     sum(conversions) as conversions, sum(nulls) as nulls, sum(revenue) as revenue
 from statistics.coalition_counts
-where goal = $goal or goal is null
+where (goal = $goal or goal is null)
+    and segment = $segment and segment_value = $segment_value
 group by all
 order by all
 """
@@ -36,14 +38,16 @@ select
     path, sum(conversions)::double as conversions, sum(nulls)::double as nulls,
     sum(revenue)::double as revenue
 from statistics.path_counts
-where goal = $goal or goal is null
+where (goal = $goal or goal is null)
+    and segment = $segment and segment_value = $segment_value
 group by path
 order by path
 """
 HAZARD_TOUCHES = """
 select journey, channel_index, age_seconds, is_converted, weight, revenue
 from statistics.hazard_touches
-where goal = $goal or goal is null
+where (goal = $goal or goal is null)
+    and segment = $segment and segment_value = $segment_value
 order by all
 """
 HEURISTICS = """
@@ -52,6 +56,7 @@ select
     conversions::double as conversions, revenue::double as revenue
 from statistics.heuristic_counts
 where model = $model and goal = $goal
+    and segment = $segment and segment_value = $segment_value
 order by all
 """
 CONVERSIONS = """
@@ -67,6 +72,25 @@ where is_in_window and not is_cancelled and goal = $goal
 group by replicate_group
 order by replicate_group
 """
+# a conversion without a touch belongs to no segment
+SEGMENT_CONVERSIONS = """
+select
+    replicate_group,
+    sum(conversions)::double as conversions, sum(revenue)::double as revenue, 0e0, 0e0
+from statistics.coalition_counts
+where goal = $goal and segment = $segment and segment_value = $segment_value
+group by replicate_group
+order by replicate_group
+"""
+SEGMENTS = """
+select
+    segment, segment_value,
+    sum(case when goal = $goal then converted_journeys else 0 end)::bigint as converted_journeys
+from statistics.segment_counts
+where goal = $goal or goal is null
+group by segment, segment_value
+order by segment, segment_value
+"""
 GOALS = """
 select distinct goal
 from journeys.journey_conversions
@@ -80,9 +104,14 @@ def goals(con: duckdb.DuckDBPyConnection) -> list[str]:
     return [goal for (goal,) in con.execute(GOALS).fetchall()]
 
 
+def segments(con: duckdb.DuckDBPyConnection, goal: str) -> list[tuple[str, str, int]]:
+    """Segment, its value, and the journeys in it that converted on the goal, sorted."""
+    return con.execute(SEGMENTS, {"goal": goal}).fetchall()
+
+
 @dataclass(frozen=True)
 class GoalStatistics:
-    """What the models of one goal read, each part when it is first asked for.
+    """What the models of one goal, or of one segment of it, read, each part when first asked for.
 
     Attributes
     ----------
@@ -92,12 +121,24 @@ class GoalStatistics:
         Replicate groups of customers, G.
     order : int
         Touches that a state of `transitions` remembers.
+    segment, segment_value : str
+        `all` and `all` for the whole.
     """
 
     con: duckdb.DuckDBPyConnection = field(repr=False)
     goal: str
     groups: int
     order: int
+    segment: str = "all"
+    segment_value: str = "all"
+
+    @property
+    def _here(self) -> dict[str, str]:
+        return {
+            "goal": self.goal,
+            "segment": self.segment,
+            "segment_value": self.segment_value,
+        }
 
     @cached_property
     def channels(self) -> tuple[str, ...]:
@@ -111,7 +152,11 @@ class GoalStatistics:
     def conversions_by_group(self) -> Floats:
         """Conversions, revenue, and the unattributed part of both, (G, 4)."""
         table = np.zeros((self.groups, 4))
-        for group, *figures in self.con.execute(CONVERSIONS, {"goal": self.goal}).fetchall():
+        if self.segment == "all":
+            rows = self.con.execute(CONVERSIONS, {"goal": self.goal}).fetchall()
+        else:
+            rows = self.con.execute(SEGMENT_CONVERSIONS, self._here).fetchall()
+        for group, *figures in rows:
             table[group] = figures
         return table
 
@@ -121,19 +166,19 @@ class GoalStatistics:
 
     @cached_property
     def transitions(self) -> TransitionCounts:
-        frame = self.con.execute(TRANSITIONS, {"goal": self.goal}).df()
+        frame = self.con.execute(TRANSITIONS, self._here).df()
         return read_transition_counts(self.channels, frame, self.order)
 
     @cached_property
     def coalitions(self) -> CoalitionCounts:
-        frame = self.con.execute(COALITIONS, {"goal": self.goal}).df()
+        frame = self.con.execute(COALITIONS, self._here).df()
         members = self.con.execute("from statistics.coalition_members").df()
         return read_coalition_counts(self.channels, frame, members)
 
     @cached_property
     def paths(self) -> Paths:
         """Paths that converted, and those that they become without one touch."""
-        rows = self.con.execute(PATHS, {"goal": self.goal}).df()
+        rows = self.con.execute(PATHS, self._here).df()
         return Paths(
             channels=self.channels,
             steps=tuple(tuple(map(int, path.split())) for path in rows["path"]),
@@ -145,7 +190,7 @@ class GoalStatistics:
 
     @cached_property
     def hazard_touches(self) -> HazardTouches:
-        rows = self.con.execute(HAZARD_TOUCHES, {"goal": self.goal}).df()
+        rows = self.con.execute(HAZARD_TOUCHES, self._here).df()
         totals = self.totals
         return HazardTouches(
             channels=self.channels,
@@ -163,7 +208,7 @@ class GoalStatistics:
         """Conversions and revenue that a rule of thumb credits, (G, K) each."""
         conversions = np.zeros((self.groups, len(self.channels)))
         revenue = np.zeros_like(conversions)
-        rows = self.con.execute(HEURISTICS, {"goal": self.goal, "model": model}).df()
+        rows = self.con.execute(HEURISTICS, self._here | {"model": model}).df()
         at = rows["replicate_group"].to_numpy(), rows["channel_index"].to_numpy()
         conversions[at], revenue[at] = rows["conversions"].to_numpy(), rows["revenue"].to_numpy()
         return conversions, revenue

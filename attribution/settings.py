@@ -53,6 +53,9 @@ class Settings(BaseModel):
     goals: list[Name] | Literal["all"]
     fit_journeys: Literal["all", "matured"]
     direct_channel: Name
+    segments: Annotated[
+        list[Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_]*$")]], Field(max_length=10)
+    ]
     models: Annotated[list[str], Field(min_length=1)]
     markov_order: Annotated[int, Field(ge=1, le=4)] | Literal["auto"]
     markov_nulls: Literal["use", "ignore"]
@@ -79,6 +82,13 @@ class Settings(BaseModel):
         if zone not in available_timezones():
             raise ValueError("is no time zone of the tz database, such as Europe/Berlin")
         return zone
+
+    @field_validator("segments")
+    @classmethod
+    def _once_each(cls, segments: list[str]) -> list[str]:
+        if "all" in segments or len(set(segments)) < len(segments):
+            raise ValueError("names each column once, and `all` is always there")
+        return segments
 
     @field_validator("models")
     @classmethod

@@ -17,6 +17,7 @@ moves as (
         sum(t.journeys) as journeys
     from statistics.transition_counts as t
     inner join goals on coalesce(t.goal, goals.goal) = goals.goal
+    where t.segment = 'all'
     group by all
 
 ),
@@ -37,7 +38,7 @@ converting as (
 
     select goal, sum(conversions) as conversions
     from statistics.coalition_counts
-    where conversions > 0
+    where conversions > 0 and segment = 'all'
     group by goal
 
 ),
@@ -55,6 +56,7 @@ heuristics as (
 
     select model, goal, sum(conversions) as conversions
     from statistics.heuristic_counts
+    where segment = 'all'
     group by model, goal
 
 ),

@@ -29,13 +29,15 @@ counted as (
     select
         counts.model,
         counts.goal,
+        counts.segment,
+        counts.segment_value,
         channels.channel,
         sum(counts.conversions) as conversions,
         sum(counts.revenue) as revenue
     from {{ ref('heuristic_counts') }} as counts
     inner join {{ ref('stg_channels') }} as channels
         on counts.channel_index = channels.channel_index
-    group by counts.model, counts.goal, channels.channel
+    group by counts.model, counts.goal, counts.segment, counts.segment_value, channels.channel
 
 ),
 
@@ -60,6 +62,8 @@ credit as (
         on
             fitted.model = counted.model
             and fitted.goal = counted.goal
+            and fitted.segment = counted.segment
+            and fitted.segment_value = counted.segment_value
             and fitted.channel = counted.channel
 
     union all
@@ -85,7 +89,13 @@ credit as (
 
 spine as (
 
-    select models.model, totals.goal, channels.channel, totals.conversions as all_conversions
+    select
+        models.model,
+        totals.goal,
+        'all' as segment,
+        'all' as segment_value,
+        channels.channel,
+        totals.conversions as all_conversions
     from models
     cross join totals
     cross join (
@@ -97,40 +107,79 @@ spine as (
     union all
 
     -- what a model says would have come without any channel
-    select fitted.model, fitted.goal, fitted.channel, totals.conversions
+    select fitted.model, fitted.goal, 'all', 'all', fitted.channel, totals.conversions
     from {{ source('ledger', '_credit_channels') }} as fitted
     inner join totals on fitted.goal = totals.goal
-    where fitted.channel in ('(baseline)', '(organic)')
+    where fitted.segment = 'all' and fitted.channel in ('(baseline)', '(organic)')
+    {%- if var('segments') %}
+
+    union all
+
+    -- a conversion without a touch belongs to no segment: shares are of the segment's others
+    select
+        fitted.model,
+        fitted.goal,
+        fitted.segment,
+        fitted.segment_value,
+        fitted.channel,
+        segments.conversions
+    from {{ source('ledger', '_credit_channels') }} as fitted
+    inner join (
+        select goal, segment, segment_value, sum(conversions) as conversions
+        from {{ ref('coalition_counts') }}
+        group by goal, segment, segment_value
+    ) as segments
+        on
+            fitted.goal = segments.goal
+            and fitted.segment = segments.segment
+            and fitted.segment_value = segments.segment_value
+    where fitted.segment <> 'all'
+    {%- endif %}
+
+),
+
+present as (
+
+    select distinct
+        shares.customer_key,
+        shares.goal,
+        shares.journey_start,
+        shares.channel,
+        journeys.conversions
+    from {{ ref('heuristic_shares') }} as shares
+    inner join {{ ref('journeys') }} as journeys
+        on
+            shares.customer_key = journeys.customer_key
+            and shares.goal = journeys.goal
+            and shares.journey_start = journeys.journey_start
+
+),
+
+segmented as (
+
+    {{ by_segment('present') }}
 
 ),
 
 influenced as (
 
     select
-        shares.goal,
-        shares.channel,
+        goal,
+        segment,
+        segment_value,
+        channel,
         count(*) as journeys,
-        cast(sum(shares.conversions) as bigint) as conversions
-    from (
-        select distinct
-            shares.customer_key, shares.goal, shares.journey_start, shares.channel,
-            journeys.conversions
-        from {{ ref('heuristic_shares') }} as shares
-        inner join {{ ref('journeys') }} as journeys
-            on
-                shares.customer_key = journeys.customer_key
-                and shares.goal = journeys.goal
-                and shares.journey_start = journeys.journey_start
-    ) as shares
-    group by shares.goal, shares.channel
+        cast(sum(conversions) as bigint) as conversions
+    from segmented
+    group by goal, segment, segment_value, channel
 
 )
 
 select
     spine.model,
     spine.goal,
-    coalesce(credit.segment, 'all') as segment,
-    coalesce(credit.segment_value, 'all') as segment_value,
+    spine.segment,
+    spine.segment_value,
     spine.channel,
     cast(coalesce(credit.conversions, 0) as decimal(38, 12)) as conversions,
     cast(coalesce(credit.revenue, 0) as decimal(38, 12)) as revenue,
@@ -154,6 +203,12 @@ left join credit
     on
         spine.model = credit.model
         and spine.goal = credit.goal
+        and spine.segment = credit.segment
+        and spine.segment_value = credit.segment_value
         and spine.channel = credit.channel
 left join influenced
-    on spine.goal = influenced.goal and spine.channel = influenced.channel
+    on
+        spine.goal = influenced.goal
+        and spine.segment = influenced.segment
+        and spine.segment_value = influenced.segment_value
+        and spine.channel = influenced.channel

@@ -4,7 +4,9 @@
 with journeys as (
 
     select
+        journeys.customer_key,
         journeys.goal,
+        journeys.journey_start,
         journeys.replicate_group,
         coalitions.coalition_id,
         case when journeys.is_in_window then journeys.conversions else 0 end as conversions,
@@ -25,14 +27,22 @@ with journeys as (
         (journeys.conversions > 0 and journeys.is_in_window)
         {{ 'or (journeys.conversions = 0 and journeys.fit_weight > 0)' if needs_null_coalitions() }}
 
+),
+
+segmented as (
+
+    {{ by_segment('journeys') }}
+
 )
 
 select
+    segment,
+    segment_value,
     goal,
     replicate_group,
     coalition_id,
     cast(sum(conversions) as bigint) as conversions,
     cast(sum(nulls) as bigint) as nulls,
     cast(coalesce(sum(revenue), 0) as decimal(38, 12)) as revenue
-from journeys
-group by goal, replicate_group, coalition_id
+from segmented
+group by segment, segment_value, goal, replicate_group, coalition_id

@@ -50,9 +50,17 @@ drawn as (
     inner join customers on fitted.customer_key = customers.customer_key
     where customers.place < 1000000 * rates.rate
 
+),
+
+segmented as (
+
+    {{ by_segment('drawn') }}
+
 )
 
 select
+    drawn.segment,
+    drawn.segment_value,
     drawn.goal,
     drawn.journey,
     touches.replicate_group,
@@ -65,7 +73,7 @@ select
     drawn.is_converted = 1 as is_converted,
     case when drawn.conversions > 0 then drawn.conversions else 1 end / drawn.rate as weight,
     coalesce(cast(instants.revenue as double) / nullif(drawn.conversions, 0), 0) as revenue
-from drawn
+from segmented as drawn
 cross join {{ source('ledger', '_run') }} as run
 inner join {{ ref('journey_touchpoints') }} as touches
     on

@@ -19,9 +19,17 @@ with journey_paths as (
 
 ),
 
+segmented as (
+
+    {{ by_segment('journey_paths') }}
+
+),
+
 counted as (
 
     select
+        journey_paths.segment,
+        journey_paths.segment_value,
         journey_paths.goal,
         journey_paths.path,
         sum(journey_paths.conversions) as conversions,
@@ -30,13 +38,14 @@ counted as (
         min(
             case when journey_paths.conversions > 0 then journey_paths.customer_key end
         ) as customer_key
-    from journey_paths
+    from segmented as journey_paths
     left join {{ ref('conversion_instants') }} as instants
         on
             journey_paths.customer_key = instants.customer_key
             and journey_paths.goal = instants.goal
             and journey_paths.converted_at = instants.converted_at
-    group by journey_paths.goal, journey_paths.path
+    group by
+        journey_paths.segment, journey_paths.segment_value, journey_paths.goal, journey_paths.path
 
 ),
 
@@ -54,7 +63,7 @@ examples as (
             journey_paths.goal = counted.goal
             and journey_paths.path = counted.path
             and journey_paths.customer_key = counted.customer_key
-    where journey_paths.conversions > 0
+    where journey_paths.conversions > 0 and counted.segment = 'all'
     group by journey_paths.path, journey_paths.customer_key, journey_paths.goal
 
 ),
@@ -93,6 +102,8 @@ compared as (
 )
 
 select
+    counted.segment,
+    counted.segment_value,
     counted.goal,
     counted.path,
     cast(counted.conversions as bigint) as conversions,

@@ -9,6 +9,7 @@ with moves as (
     select
         customer_key,
         goal,
+        journey_start,
         replicate_group,
         {% for back in range(1, order + 1) -%}
         cast(coalesce(previous_channel_index{{ '_' ~ back if back > 1 }}, -1) + 1 as bigint)
@@ -27,16 +28,24 @@ with moves as (
 
 ),
 
+segmented as (
+
+    {{ by_segment('moves') }}
+
+),
+
 endings as (
 
     select
+        moves.segment,
+        moves.segment_value,
         moves.goal,
         moves.replicate_group,
         moves.to_state as from_state,
         case when moves.conversions > 0 then -2 else -3 end as to_state,
         moves.fit_weight,
         case when moves.conversions > 0 then coalesce(instants.revenue, 0) else 0 end as revenue
-    from moves
+    from segmented as moves
     left join {{ ref('conversion_instants') }} as instants
         on
             moves.customer_key = instants.customer_key
@@ -47,18 +56,22 @@ endings as (
 )
 
 select
+    segment,
+    segment_value,
     goal,
     replicate_group,
     from_state,
     to_state,
     cast(sum(fit_weight) as bigint) as journeys,
     cast(0 as decimal(38, 12)) as revenue
-from moves
-group by goal, replicate_group, from_state, to_state
+from segmented
+group by segment, segment_value, goal, replicate_group, from_state, to_state
 
 union all
 
 select
+    segment,
+    segment_value,
     goal,
     replicate_group,
     from_state,
@@ -66,4 +79,4 @@ select
     cast(sum(fit_weight) as bigint) as journeys,
     cast(sum(revenue) as decimal(38, 12)) as revenue
 from endings
-group by goal, replicate_group, from_state, to_state
+group by segment, segment_value, goal, replicate_group, from_state, to_state
