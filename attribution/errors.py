@@ -8,6 +8,7 @@ AttributionError                exit 1
 ├── InvalidPaths                a path file, or statistics that contradict themselves
 ├── ModelError                  a model cannot answer
 │   ├── NoConversions
+│   ├── ModelRefused            what there is cannot carry the model; the night goes on without it
 │   └── ConvergenceError
 ├── PublishError                candidate versions, the swap, rollback
 ├── OutOfOrder                  a step was called before the step to its left
@@ -55,6 +56,10 @@ class ModelError(AttributionError):
 
 
 class NoConversions(ModelError):
+    pass
+
+
+class ModelRefused(ModelError):
     pass
 
 

@@ -32,7 +32,7 @@ class Intervals:
     high: Floats
 
 
-def jackknife(share: Floats, replicates: Floats) -> Intervals:
+def jackknife(share: Floats, replicates: Floats, variance: Floats | float = 0.0) -> Intervals:
     """Delete-a-group jackknife: how far shares move when a group of customers was not there.
 
     se^2 = (G - 1) / G * sum over groups of (replicate - mean)^2, and the interval is that of
@@ -45,6 +45,8 @@ def jackknife(share: Floats, replicates: Floats) -> Intervals:
     replicates : float array, (G, K)
         Without group g. Where a fit has only the derivative d of its shares by the weight of each
         group (the infinitesimal jackknife), `share - d`. A row with NaN takes every interval away.
+    variance : float array, (K,)
+        What comes on top from elsewhere than these customers.
 
     References
     ----------
@@ -54,7 +56,7 @@ def jackknife(share: Floats, replicates: Floats) -> Intervals:
     if groups < 2:
         return none(share.size)
     spread = ((replicates - replicates.mean(axis=0)) ** 2).sum(axis=0)
-    error = np.sqrt((groups - 1) / groups * spread)
+    error = np.sqrt((groups - 1) / groups * spread + variance)
     reach = stats.t.ppf((1 + LEVEL) / 2, groups - 1) * error
     return Intervals(
         standard_error=error,

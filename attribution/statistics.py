@@ -28,6 +28,9 @@ class ChannelCredit:
         With the baseline they sum to the conversions and the revenue of the statistics.
     removal_effect : float array, (K,), or None
         Fractions in [0, 1], where the model has them.
+    incremental : float array, (K,), or None
+        Conversions that would be lost without the channel alone, where the model says what causes
+        them: comparable with a holdout test, and no credit, for they do not add up.
     diagnostics : mapping of str to float or str
     baseline_conversions, baseline_revenue : float
         What the model says would have come without any channel; part of the sums.
@@ -38,6 +41,7 @@ class ChannelCredit:
     conversions: Floats
     revenue: Floats
     removal_effect: Floats | None = None
+    incremental: Floats | None = None
     diagnostics: Mapping[str, float | str] = field(default_factory=dict)
     baseline_conversions: float = 0.0
     baseline_revenue: float = 0.0

@@ -43,11 +43,14 @@ def test_nothing_imports_the_command_line(path: Path) -> None:
 def test_models_know_only_mathematics(path: Path) -> None:
     allowed = {
         f"attribution.{room}"
-        for room in ("errors", "paths", "statistics", "transitions", "coalitions")
+        for room in (
+            *("errors", "paths", "statistics", "transitions", "coalitions", "customer_days"),
+            "intervals",
+        )
     }
     ours = {name for name in imports(path) if name.count(".") == 1}
     assert ours <= allowed
-    assert third_party(path) <= {"attribution", "numpy", "scipy", "sklearn"}
+    assert third_party(path) <= {"attribution", "numpy", "scipy", "sklearn", "numba"}
 
 
 def test_the_dag_imports_the_line_inside_its_tasks_only() -> None:

@@ -1,0 +1,428 @@
+"""The ladder against brute force: every hidden way through a few days, every set of channels."""
+
+from itertools import permutations, product
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from attribution.customer_days import CustomerDays, read_customer_days
+from attribution.errors import InvalidPaths, ModelRefused
+from attribution.known_world import draw_world, true_values, watch
+from attribution.models.ladder import divided, ladder
+from attribution.models.ladder_chances import Ladder
+from attribution.models.ladder_em import (
+    LAGS,
+    choose_kernel,
+    first_guess,
+    fit_ladder,
+    improved,
+    with_kernel,
+)
+from attribution.models.ladder_influence import replicate_ladders
+from attribution.models.ladder_pass import customer_sums, ladder_pass
+from attribution.models.ladder_value import (
+    Entries,
+    all_sets,
+    antithetic_orders,
+    conversion_chances,
+    entries_of,
+    sets_of_orders,
+    shapley_of_orders,
+)
+from attribution.models.shapley_sets import shapley_values
+
+STAGES = 3  # below the conversion: two rungs
+
+
+def random_ladder(seed: int, channels: int = 2, lags: int = 2, stages: int = STAGES) -> Ladder:
+    random = np.random.default_rng(seed)
+    upward = np.triu(np.ones((stages, stages + 1)), 1)
+    start = np.tril(random.random((stages, stages)))
+    kernel = random.random(lags)
+    return Ladder(
+        start=start / start.sum(),
+        entry=random.uniform(0.1, 0.6, (stages, channels)),
+        contact=random.uniform(0.1, 0.5, (stages, channels)),
+        organic=upward * random.uniform(0.05, 0.4, upward.shape),
+        effect=upward[:, :, None] * random.uniform(0.05, 0.6, (*upward.shape, channels)),
+        kernel=kernel / kernel.sum(),
+        recorded=np.append(random.uniform(0.3, 0.9, stages), 1.0),
+        gone=float(random.uniform(0.02, 0.2)),
+    )
+
+
+def customers(rows: list[dict], channels: int = 2, steps: int = STAGES - 1) -> CustomerDays:
+    """Each row: last_day, touches, and optionally converted, first_stage, records, weight, ..."""
+    touches = [sorted(row["touches"]) for row in rows]
+    records = [sorted(row.get("records", [])) for row in rows]
+    return CustomerDays(
+        channels=tuple("abcdefghijklmnop"[:channels]),
+        steps=tuple(f"step {j}" for j in range(1, steps + 1)),
+        weight=np.array([row.get("weight", 1.0) for row in rows]),
+        group=np.array([row.get("group", i % 10) for i, row in enumerate(rows)]),
+        first_stage=np.array([row.get("first_stage", 0) for row in rows]),
+        last_day=np.array([row["last_day"] for row in rows]),
+        horizon=np.array([row.get("horizon", row["last_day"]) for row in rows]),
+        converted=np.array([row.get("converted", False) for row in rows]),
+        touch_start=np.cumsum([0, *map(len, touches)]),
+        touch_day=np.array([day for mine in touches for day, _ in mine]),
+        touch_channel=np.array([channel for mine in touches for _, channel in mine]),
+        record_start=np.cumsum([0, *map(len, records)]),
+        record_day=np.array([day for mine in records for day, _ in mine], dtype=np.int64),
+        record_rungs=np.array([bits for mine in records for _, bits in mine], dtype=np.int64),
+    )
+
+
+SOME = [
+    {"last_day": 4, "converted": True, "touches": [(0, 0), (2, 1)], "records": [(1, 1)]},
+    {"last_day": 4, "touches": [(0, 1)], "weight": 3.5},
+    {"last_day": 4, "touches": [(0, 0), (0, 1)], "records": [(2, 3)], "first_stage": 0},
+    {"last_day": 3, "touches": [(0, 0), (3, 0)], "first_stage": 1, "records": [(3, 2)]},
+    {"last_day": 0, "converted": True, "touches": [(0, 1)], "records": [(0, 2)], "weight": 2.0},
+    {"last_day": 4, "converted": True, "touches": [(0, 0)], "first_stage": 2},
+]
+
+
+def by_hand(row: dict, ladder: Ladder) -> tuple[float, dict]:
+    """Likelihood and expected sums of one customer, over every way through the hidden states."""
+    stages, channels = ladder.contact.shape
+    last = row["last_day"]
+    touched = {day: {c for d, c in row["touches"] if d == day} for day in range(last + 1)}
+    records = dict(row.get("records", []))
+    gone = stages + 1
+    sums: dict = {}
+    total = 0.0
+
+    def add(found: list, name: str, place: tuple, amount: float = 1.0) -> None:
+        found.append((name, place, amount))
+
+    for way in product(range(stages + 2), repeat=last + 2):  # state before each day, and at the end
+        if way[0] >= stages:
+            continue
+        first = row.get("first_stage", 0)
+        chance = ladder.start[way[0], first]
+        found: list = []
+        add(found, "start", (way[0], first))
+        for day in range(last + 1):
+            before, after = way[day], way[day + 1]
+            seen = records.get(day, 0)
+            is_end = row.get("converted", False) and day == last
+            if before == gone:
+                chance *= after == gone and not touched[day] and not seen and not is_end
+                continue
+            if before == stages or (after == stages) != is_end:
+                chance = 0.0
+                break
+            if after == gone:
+                chance *= ladder.gone * (not touched[day] and not seen and day > 0)
+                add(found, "left", ())
+                continue
+            if after < before:
+                chance = 0.0
+                break
+            rates = ladder.entry if day == 0 else ladder.contact
+            if day > 0:
+                chance *= 1 - ladder.gone
+                add(found, "stayed", ())
+                add(found, "days", (before,))
+            for c in range(channels):
+                rate = rates[before, c]
+                chance *= rate if c in touched[day] else 1 - rate
+                if c in touched[day]:
+                    add(found, "entry" if day == 0 else "contact", (before, c))
+            acting = [(c, day - d) for d, c in row["touches"] if 0 <= day - d < ladder.kernel.size]
+            hazard = ladder.organic[before].copy()
+            for c, lag in acting:
+                hazard += ladder.effect[before, :, c] * ladder.kernel[lag]
+            for j in range(before + 1, stages + 1):
+                if j < after:
+                    continue  # a further move hides it
+                moved = j == after
+                chance *= 1 - np.exp(-hazard[j]) if moved else np.exp(-hazard[j])
+                weight = 1 / (1 - np.exp(-hazard[j])) if moved else 0.0
+                add(found, "organic_moves", (before, j), weight)
+                add(found, "organic_days", (before, j))
+                for c, lag in acting:
+                    add(found, "effect_moves", (before, j, c, lag), weight)
+                    add(found, "effect_days", (before, j, c, lag))
+            passed = range(before + 1, min(after, stages - 1) + 1)
+            for rung in passed:
+                is_seen = bool(seen >> (rung - 1) & 1)
+                chance *= ladder.recorded[rung] if is_seen else 1 - ladder.recorded[rung]
+                add(found, "passed", (rung,))
+                add(found, "recorded", (rung,), float(is_seen))
+            chance *= not any(
+                seen >> (rung - 1) & 1 for rung in range(1, stages) if rung not in passed
+            )
+            if chance == 0:
+                break
+        if chance > 0:
+            total += chance
+            for name, place, amount in found:
+                sums[name, place] = sums.get((name, place), 0.0) + chance * amount
+    return total, {key: amount / total for key, amount in sums.items()}
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("lags", [1, 3])
+def test_a_pass_is_the_sum_over_every_hidden_way(seed: int, lags: int) -> None:
+    parameters = random_ladder(seed, lags=lags)
+    likelihood, sums, posterior = ladder_pass(customers(SOME), parameters)
+    expected = {name: np.zeros_like(getattr(sums, name)) for name in sums._fields}
+    total = 0.0
+    for i, row in enumerate(SOME):
+        chance, mine = by_hand(row, parameters)
+        weight = row.get("weight", 1.0)
+        total += weight * np.log(chance)
+        for (name, place), amount in mine.items():
+            expected[name][place] += weight * amount
+        starts = [
+            sum(a for (n, place), a in mine.items() if n == "start" and place[0] == s)
+            for s in range(STAGES)
+        ]
+        assert posterior[i] == pytest.approx(starts, abs=1e-12)
+    assert likelihood == pytest.approx(total, rel=1e-12)
+    for name, values in expected.items():
+        assert getattr(sums, name) == pytest.approx(values, rel=1e-9, abs=1e-12), name
+
+
+def test_runs_of_quiet_days_are_their_days_one_by_one() -> None:
+    """Thirty quiet days at once, or each alone: the same likelihood and the same sums."""
+    rows = [
+        {"last_day": 40, "touches": [(0, 0), (9, 1)], "records": [(20, 1)]},
+        {"last_day": 40, "touches": [(0, 1)], "converted": True, "weight": 2.0},
+    ]
+    days, parameters = customers(rows), random_ladder(7, lags=3)
+    likelihood, sums, _ = ladder_pass(days, parameters)
+    alone, each = customer_sums(days, parameters)
+    assert likelihood == pytest.approx(alone.sum(), rel=1e-12)
+    for name in sums._fields:
+        total = getattr(each, name).sum(axis=0)
+        assert getattr(sums, name) == pytest.approx(total, rel=1e-9, abs=1e-12), name
+
+
+def test_what_cannot_have_happened_has_no_likelihood() -> None:
+    """A first rung that is recorded again after a stage that lies above it."""
+    row = {"last_day": 2, "touches": [(0, 0)], "first_stage": 2, "records": [(1, 1)]}
+    assert ladder_pass(customers([row]), random_ladder(1))[0] == -np.inf
+
+
+@pytest.fixture(scope="module")
+def world() -> CustomerDays:
+    return days_of("70 % recorded", 0.5, 3, 6_000)
+
+
+def days_of(variant: str, confounding: float, seed: int, size: int) -> CustomerDays:
+    """A known world's customers, each from its first touch on."""
+    lives = watch(draw_world(variant, confounding, seed), size, seed)
+    rows = []
+    for touched, rung, converted in zip(*lives, strict=True):
+        end = int(converted) if converted >= 0 else len(touched) - 1
+        days = np.flatnonzero(touched.any(axis=1))
+        if days.size and days[0] <= end:
+            first = int(days[0])
+            rows.append(
+                {
+                    "last_day": end - first,
+                    "horizon": len(touched) - 1 - first,
+                    "converted": bool(converted >= 0),
+                    "first_stage": int(rung[: first + 1].max()),
+                    "touches": [
+                        (int(d) - first, int(c)) for d, c in np.argwhere(touched[: end + 1])
+                    ],
+                    "records": [
+                        (d, 1 << (int(r) - 1)) for d, r in enumerate(rung[first + 1 : end + 2]) if r
+                    ],
+                }
+            )
+    days = customers(rows, channels=6)
+    return days
+
+
+@pytest.mark.parametrize("shape", LAGS)
+def test_the_likelihood_never_falls(world: CustomerDays, shape) -> None:
+    parameters = first_guess(world, shape)
+    reached = -np.inf
+    for _ in range(12):
+        likelihood, sums, _ = ladder_pass(world, parameters)
+        assert likelihood >= reached - 1e-9 * abs(likelihood)
+        reached = likelihood
+        parameters = improved(parameters, sums, shape)
+    assert parameters.kernel.sum() == pytest.approx(1)
+
+
+def test_the_same_bits_and_the_same_hilltop() -> None:
+    """Twice the same climb, and one from elsewhere to the same shares within 1e-6."""
+    world = days_of("all steps recorded", 0.5, 3, 2_000)
+    fitted, again = (fit_ladder(world, "none", tolerance=1e-13) for _ in range(2))
+    assert fitted.log_likelihood == again.log_likelihood
+    for one, other in zip(fitted.ladder, again.ladder, strict=True):
+        assert np.array_equal(one, other)
+    shifted = fitted.ladder._replace(
+        organic=fitted.ladder.organic * 1.3, effect=fitted.ladder.effect * 0.7
+    )
+    warm = fit_ladder(world, "none", shifted, tolerance=1e-13)
+    shares = [
+        divided(fit.ladder, entries_of(world, ladder_pass(world, fit.ladder)[2]))[0]
+        for fit in (fitted, warm)
+    ]
+    assert shares[0] == pytest.approx(shares[1], abs=1e-6)
+
+
+@pytest.mark.parametrize("lags", [1, 3])
+def test_values_are_what_simulated_customers_do(lags: int) -> None:
+    """The g-formula against customers drawn one by one from the same parameters."""
+    parameters = random_ladder(11, lags=lags)
+    parameters = parameters._replace(
+        organic=parameters.organic * 0.15, effect=parameters.effect * 0.4
+    )
+    entries = Entries(
+        touched=np.array([[True, False], [True, True]]),
+        weight=np.array([[0.4, 0.1, 0.1], [0.2, 0.1, 0.1]]),
+        followed=np.array([1.0, 1.0, 0.8, 0.8, 0.5, 0.5]),
+    )
+    sets = all_sets(2)
+    found = conversion_chances(parameters, entries, sets)
+    random = np.random.default_rng(5)
+    size = 60_000
+    for members, value in zip(sets, found, strict=True):
+        drawn = random.choice(6, size, p=entries.weight.ravel())
+        stage = drawn % 3
+        today = entries.touched[drawn // 3] & members
+        horizon = random.random(size)
+        history = [np.zeros_like(today)] * lags
+        alive = np.ones(size, dtype=bool)
+        converted = np.zeros(size, dtype=bool)
+        for day, followed in enumerate(entries.followed):
+            if day:
+                alive &= random.random(size) >= parameters.gone
+                today = (
+                    random.random((size, 2)) < parameters.contact[np.minimum(stage, 2)]
+                ) & members
+            history = [today, *history[:-1]]
+            here = np.minimum(stage, 2)
+            exposure = sum(k * x for k, x in zip(parameters.kernel, history, strict=True))
+            hazard = parameters.organic[here] + np.einsum(
+                "njc,nc->nj", parameters.effect[here], exposure
+            )
+            events = random.random(hazard.shape) < -np.expm1(-hazard)
+            furthest = (events * np.arange(4)).max(axis=1)
+            moved = alive & (stage < 3)
+            stage = np.where(moved, np.maximum(stage, furthest), stage)
+            converted |= moved & (stage == 3) & (horizon < followed)
+        assert value == pytest.approx(converted.mean(), abs=4 * 0.5 / np.sqrt(size))
+
+
+def test_orders_of_channels_give_the_shapley_value() -> None:
+    """All orders give it exactly; the sets along an order are the right ones."""
+    values = np.random.default_rng(3).random(16)
+    orders = np.array(list(permutations(range(4))))
+    masks = sets_of_orders(orders) @ (1 << np.arange(4))
+    assert shapley_of_orders(orders, values[masks]) == pytest.approx(shapley_values(values))
+    drawn = antithetic_orders(4, 5, 1)
+    assert (drawn[:5] == drawn[5:, ::-1]).all()
+
+
+@pytest.mark.parametrize(
+    ("variant", "confounding"), [("all steps recorded", 1.0), ("40 % recorded", 0.0)]
+)
+def test_the_truth_is_found(variant: str, confounding: float) -> None:
+    days = days_of(variant, confounding, 5, 12_000)
+    known = draw_world(variant, confounding, 5)
+    values = true_values(known, 0, 0)
+    truth = shapley_values(values)
+    found = ladder(days, days.conversions, 0.0, 20, shape="none")
+    among = found.credit.conversions / found.credit.conversions.sum()
+    assert np.abs(among - truth / truth.sum()).mean() < 0.01
+    assert among[5] < 0.005  # social, which has no effect
+    organic = found.credit.baseline_conversions / days.conversions
+    assert organic == pytest.approx(values[0] / values[-1], abs=0.03)
+    assert found.credit.conversions.sum() + found.credit.baseline_conversions == pytest.approx(
+        days.conversions
+    )
+    assert (found.credit.incremental <= found.credit.conversions * 1.5 + 1e-9).all()
+
+
+def test_late_effects_choose_a_kernel() -> None:
+    days = days_of("effects up to 3 days late", 0.0, 2, 8_000)
+    choice = choose_kernel(days, 7)
+    assert choice.shape != "none"
+    assert choice.held_out[choice.shape] > choice.held_out["none"]
+    assert choose_kernel(days_of("all steps recorded", 0.0, 2, 6_000), 7).shape == "none"
+
+
+def test_one_newton_step_is_close_to_a_refit(world: CustomerDays) -> None:
+    """Without a tenth of the customers, the parameters move as a fit without them would."""
+    fitted = fit_ladder(world, "none", tolerance=1e-9).ladder
+    stages = ladder_pass(world, fitted)[2]
+    ladders, entries = replicate_ladders(world, fitted, stages, 10)
+    rest = world.part(world.group != 3)
+    refit = fit_ladder(rest, "none", fitted, tolerance=1e-9).ladder
+    step = divided(ladders[3], entries[3])[0] - divided(fitted, entries_of(world, stages))[0]
+    real = divided(refit, entries_of(rest, ladder_pass(rest, refit)[2]))[0]
+    real = real - divided(fitted, entries_of(world, stages))[0]
+    assert np.abs(step - real).max() < 0.25 * np.abs(real).max()
+
+
+CONVERTING = [
+    {"last_day": 5, "converted": True, "touches": [(0, i % 2)], "records": [(1, 1), (3, 2)]}
+    for i in range(40)
+]
+
+
+@pytest.mark.parametrize(
+    ("rows", "steps", "message"),
+    [
+        (CONVERTING, 1, "one rung is no ladder"),
+        ([{"last_day": 3, "touches": [(0, 0)]}], 2, "no step of the setting `steps` was recorded"),
+        ([{**row, "records": [(1, 1)]} for row in CONVERTING], 2, "the step step 2"),
+        (CONVERTING[:5], 2, "5 sampled customers convert, and it needs 30"),
+        (
+            [{**row, "touches": [(0, 0), (1, 1)]} for row in CONVERTING],
+            2,
+            "100% of the touches of b record step 1 the same day",
+        ),
+    ],
+)
+def test_days_that_carry_no_ladder_are_refused(rows: list, steps: int, message: str) -> None:
+    if steps == 1:
+        rows = [{**row, "records": [(1, 1)]} for row in rows]
+    with pytest.raises(ModelRefused, match=message) as caught:
+        ladder(customers(rows, steps=steps), 10.0, 0.0, 0)
+    assert "\n" not in str(caught.value)
+
+
+def test_steps_in_the_wrong_order_are_refused() -> None:
+    people = pd.DataFrame(
+        {
+            "customer": range(60), "replicate_group": 0, "weight": 1.0, "last_day": 9,
+            "horizon": 9, "is_converted": True,
+        }
+    )  # fmt: skip
+    days = pd.DataFrame(
+        [row for i in range(60) for row in (
+            (i, 0, 0, None, True), (i, 1, None, 2, True), (i, 2, None, 1, False),
+        )],
+        columns=["customer", "day", "channel_index", "rung", "is_in_order"],
+    )  # fmt: skip
+    days = pd.concat([days, pd.DataFrame([(0, -1, None, 1, True)], columns=days.columns)])
+    read = read_customer_days(("a",), ("late", "early"), people, days)
+    assert read.first_stage[0] == 1
+    assert read.share_out_of_order == pytest.approx(60 / 121)
+    with pytest.raises(ModelRefused, match="put `steps` into the order"):
+        ladder(read, 60.0, 0.0, 0)
+
+
+def test_days_that_contradict_themselves_are_an_error() -> None:
+    with pytest.raises(InvalidPaths, match="no such day"):
+        customers([{"last_day": 2, "touches": [(0, 0), (3, 0)]}])
+    with pytest.raises(InvalidPaths, match="day 0 is not that of the first touch"):
+        customers([{"last_day": 2, "touches": [(1, 0)]}])
+    with pytest.raises(InvalidPaths, match="no rung"):
+        customers([{"last_day": 2, "touches": [(0, 0)], "records": [(1, 8)]}])
+
+
+def test_a_kernel_may_be_laid_over_a_fit(world: CustomerDays) -> None:
+    plain = first_guess(world, "none")
+    assert with_kernel(plain, "free").kernel.size == LAGS["free"]
