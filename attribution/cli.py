@@ -105,6 +105,19 @@ def _parser() -> argparse.ArgumentParser:
     simulate.add_argument("--seed", type=int, default=7)
     simulate.set_defaults(command=_simulate)
 
+    evaluate = verbs.add_parser(
+        "evaluate", help="how far every model is from the truth, on simulated worlds that know it"
+    )
+    evaluate.add_argument(
+        "--variant", action="append", metavar="NAME", help="default: 70 %% recorded"
+    )
+    evaluate.add_argument("--confounding", type=float, action="append", metavar="0..1")
+    evaluate.add_argument("--model", action="append", metavar="NAME", help="default: all")
+    evaluate.add_argument("--seeds", type=int, default=1, help="worlds drawn of each kind")
+    evaluate.add_argument("--customers", type=int, default=20_000)
+    evaluate.add_argument("--format", choices=("table", "json"), default="table")
+    evaluate.set_defaults(command=_evaluate)
+
     status = verbs.add_parser("status", help="what is published, and how the last run went")
     status.add_argument("--format", choices=("table", "json"), default="table")
     status.set_defaults(command=_status)
@@ -261,6 +274,39 @@ def _simulate(chosen: argparse.Namespace) -> int:
             progress=lambda done, total: report("simulate", done, total, "days"),
         )
     print(f"{folders.landing}: " + ", ".join(f"{n:,} {export}" for export, n in rows.items()))
+    return 0
+
+
+def _evaluate(chosen: argparse.Namespace) -> int:
+    from attribution.evaluate import CONFOUNDING, evaluate
+    from attribution.settings import FITTED, HEURISTICS
+    from attribution.terminal import number, print_rows, progress
+
+    with progress() as report:
+        rows = list(
+            evaluate(
+                chosen.variant or ["70 % recorded"],
+                chosen.confounding or CONFOUNDING,
+                range(1, chosen.seeds + 1),
+                chosen.customers,
+                chosen.model or (*HEURISTICS, *FITTED),
+                lambda done, total, what: report("evaluate", done, total, what),
+            )
+        )
+    if chosen.format == "json":
+        print(json.dumps(rows, indent=1))
+        return 0
+    figures = ("error", "null_share", "organic", "true_organic", "coverage")
+    shown = [
+        [
+            f"{row['variant']}, {row['confounding']:g}, {row['seed']}: {row['model']}",
+            *(number(row[name], ".2%") for name in figures),
+            number(row["rank_correlation"], ".2f"),
+        ]
+        for row in rows
+    ]
+    header = ["variant, confounding, seed: model", "error", "without effect", "organic", "true"]
+    print_rows("shares against the truth", [*header, "coverage", "rank corr."], shown)
     return 0
 
 

@@ -1,0 +1,191 @@
+"""How far every model is from the truth, on exports of worlds whose truth is known.
+
+The exports take the way of every night: landed, loaded, built by dbt, and fitted by the same code.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import product
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from scipy import stats
+
+from attribution import pipeline
+from attribution.errors import UsageError
+from attribution.known_world import (
+    CHANNELS,
+    DAYS,
+    NULL_CHANNEL,
+    STEPS,
+    VARIANTS,
+    Lives,
+    World,
+    draw_world,
+    true_values,
+    watch,
+)
+from attribution.models.shapley_sets import shapley_values
+from attribution.paths import Floats
+from attribution.settings import FITTED, HEURISTICS, Folders, load_settings
+from attribution.warehouse import open_warehouse
+
+FIRST_DAY = datetime(2026, 1, 1, tzinfo=UTC)
+CONFOUNDING = (0.0, 0.5, 1.0)
+TRUTH_CUSTOMERS = 200_000  # where the truth has to be simulated
+LINE = ("load", "check exports", "build", "check statistics", "attribute")
+SETTINGS: Mapping[str, Any] = {
+    "steps": list(STEPS),
+    "lookback_days": DAYS,
+    "window_days": 90,
+    "pseudonymise": False,
+    "reporting_timezone": "UTC",
+}
+CREDIT = """
+select model, channel, share, share_low, share_high
+from raw._credit_channels
+where segment = 'all'
+order by model, channel
+"""
+
+
+class Truth(NamedTuple):
+    """share : (K,) of what channels cause, sums to 1; organic : share of all that none does."""
+
+    share: Floats
+    organic: float
+
+
+def evaluate(
+    variants: Sequence[str] = tuple(VARIANTS),
+    confounding: Sequence[float] = CONFOUNDING,
+    seeds: Sequence[int] = (1,),
+    customers: int = 20_000,
+    models: Sequence[str] = (*HEURISTICS, *FITTED),
+    progress: Callable[[int, int, str], None] = lambda *_: None,
+) -> Iterator[dict[str, Any]]:
+    """Errors of every model in worlds drawn by variant, confounding and seed.
+
+    Yields
+    ------
+    dict
+        variant, confounding, seed, model; `error`, the mean absolute difference of the channels'
+        shares among themselves; `rank_correlation` (Spearman); `null_share`, what the channel
+        without effect gets; `organic` and `true_organic`; `coverage` of the 95 % intervals, None
+        where the model gives none.
+    """
+    worlds = list(product(variants, confounding, seeds))
+    unknown = sorted(set(models) - set(HEURISTICS) - set(FITTED))
+    if unknown:
+        raise UsageError(f"evaluate: no model {unknown[0]!r}")
+    for number, (variant, intent, seed) in enumerate(worlds):
+        progress(number, len(worlds), f"{variant}, confounding {intent:g}")
+        world = draw_world(variant, intent, seed)
+        truth = truth_of(world, seed)
+        here = {"variant": variant, "confounding": intent, "seed": seed}
+        for row in _fitted(watch(world, customers, seed), world, seed, models):
+            yield here | _judged(row, truth)
+    progress(len(worlds), len(worlds), "")
+
+
+def truth_of(world: World, seed: int) -> Truth:
+    """Shapley values of the causal game."""
+    values = true_values(world, TRUTH_CUSTOMERS, seed + 1_000_003)
+    gains = shapley_values(values)
+    return Truth(gains / gains.sum(), float(values[0] / values[-1]))
+
+
+def _fitted(
+    lives: Lives, world: World, seed: int, models: Sequence[str]
+) -> Iterator[dict[str, Any]]:
+    """Shares by model, as a night would leave them in the warehouse."""
+    with tempfile.TemporaryDirectory(prefix="attribution-evaluate-") as home:
+        folders = Folders.from_environment({"ATTRIBUTION_HOME": home})
+        write_exports(folders.landing, lives, world, seed)
+        # last_touch is the yardstick that settings ask for
+        chosen = {**SETTINGS, "models": list(dict.fromkeys([*models, "last_touch"]))}
+        settings = load_settings(folders.dbt_project, chosen)
+        line = pipeline.Line(folders, settings, chosen)
+        for step in LINE:
+            pipeline.run_step(line, step)
+        with open_warehouse(folders, settings, read_only=True) as con:
+            rows = con.execute(CREDIT).fetchall()
+    for model in sorted({model for model, *_ in rows} & set(models)):
+        mine = {channel: figures for name, channel, *figures in rows if name == model}
+        yield {"model": model, "channels": mine}
+
+
+def _judged(row: Mapping[str, Any], truth: Truth) -> dict[str, Any]:
+    figures = np.array([row["channels"][channel] for channel in CHANNELS], dtype=np.float64)
+    share, low, high = figures.T
+    organic = row["channels"].get("(organic)", row["channels"].get("(baseline)"))
+    among = share / share.sum()
+    true = truth.share * (1 - truth.organic) if organic else truth.share * share.sum()
+    known = np.isfinite(low)
+    return {
+        "model": row["model"],
+        "error": float(np.abs(among - truth.share).mean()),
+        "rank_correlation": float(stats.spearmanr(among, truth.share).statistic),
+        "null_share": float(among[CHANNELS.index(NULL_CHANNEL)]),
+        # who has no touch is organic too
+        "organic": float(1 - share.sum()) if organic else None,
+        "true_organic": truth.organic,
+        "coverage": float(((low <= true) & (true <= high)).mean()) if known.all() else None,
+    }
+
+
+def write_exports(landing: Path, lives: Lives, world: World, seed: int) -> None:
+    """What a bank's systems would have recorded of these lives: touchpoints, steps, conversions."""
+    random = np.random.default_rng(seed)
+    who, day, channel = np.nonzero(lives.touched)
+    second = random.integers(5 * 3600, 9 * 3600, who.size)
+    # visitors whom nobody ever links to the customer that they are
+    split = random.random(len(lives.converted)) < world.split
+    other = split[who] & (random.random(who.size) < 0.5)
+    ids = np.array([f"k{i:06d}" for i in range(len(lives.converted))])
+    names = np.where(other, np.char.add(ids[who], "-visitor"), ids[who])
+    _write(
+        landing / "touchpoints" / "touchpoints_2026-03-01.parquet",
+        touchpoint_id=_numbered("t", who.size),
+        customer_id=names,
+        occurred_at=_times(day, second),
+        channel=np.array(CHANNELS)[channel],
+    )
+    who, place = np.nonzero(lives.rung)
+    _write(
+        landing / "steps" / "steps_2026-03-01.parquet",
+        step_id=_numbered("s", who.size),
+        customer_id=ids[who],
+        occurred_at=_times(place - 1, np.full(who.size, 12 * 3600)),
+        step=np.array(STEPS)[lives.rung[who, place] - 1],
+    )
+    (who,) = np.nonzero(lives.converted >= 0)
+    _write(
+        landing / "conversions" / "conversions_2026-03-01.parquet",
+        conversion_id=_numbered("c", who.size),
+        customer_id=ids[who],
+        converted_at=_times(lives.converted[who], np.full(who.size, 13 * 3600)),
+        revenue=np.full(who.size, 100.0),
+    )
+
+
+def _numbered(letter: str, size: int) -> list[str]:
+    return [f"{letter}{number:08d}" for number in range(size)]
+
+
+def _times(day: Any, second: Any) -> pa.Array:
+    moments = [
+        FIRST_DAY + timedelta(days=int(d), seconds=int(s)) for d, s in zip(day, second, strict=True)
+    ]
+    return pa.array(moments, pa.timestamp("us", tz="UTC"))
+
+
+def _write(path: Path, **columns: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.table({name: pa.array(values) for name, values in columns.items()}), path)

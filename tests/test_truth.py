@@ -1,0 +1,225 @@
+"""Known worlds, every model against their truth, and the ladder on the nightly line."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import Home
+
+from attribution.errors import UsageError
+from attribution.evaluate import evaluate, truth_of, write_exports
+from attribution.known_world import (
+    CHANNELS,
+    NULL_CHANNEL,
+    STEPS,
+    VARIANTS,
+    World,
+    draw_world,
+    true_values,
+    watch,
+)
+from attribution.models.ladder_value import all_sets
+from attribution.models.shapley_sets import shapley_values
+
+MODELS = ("first_touch", "last_touch", "linear", "markov", "shapley", "logistic", "ladder")
+RUN = (
+    *("--set", f"steps=[{', '.join(STEPS)}]"),
+    *("--set", "lookback_days=60"),
+    *("--set", "models=[last_touch, ladder, ladder_calibrated]"),
+)
+
+
+def test_the_chain_is_what_simulated_customers_do() -> None:
+    world = draw_world("40 % recorded", 0.7, 4)
+    exact = true_values(world, 0, 0)
+    plain = world._replace(leaving=1e-300)  # no chain, though nobody leaves
+    assert true_values(plain, 40_000, 5) == pytest.approx(exact, abs=4 * 0.5 / 200)
+
+
+def test_a_channel_that_is_off_changes_nothing_for_those_it_never_met() -> None:
+    """Every event has a random number of its own: who was not met lives the same life."""
+    world = draw_world("all steps recorded", 0.5, 1)
+    lives = watch(world, 500, 3)
+    without = watch(world._replace(rate=world.rate * (np.arange(6) != 2)), 500, 3)
+    unmet = ~lives.touched[:, :, 2].any(axis=1)
+    assert unmet.any()
+    for all_on, off in zip(lives, without, strict=True):
+        assert np.array_equal(all_on[unmet], off[unmet])
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_every_variant_differs_and_its_truth_is_sound(variant: str) -> None:
+    world = draw_world(variant, 1.0, 2)
+    lives = watch(world, 400, 2)
+    plain = watch(draw_world("70 % recorded", 1.0, 2), 400, 2)
+    if variant not in ("70 % recorded", "split identities"):
+        same = [np.array_equal(a, b) for a, b in zip(lives, plain, strict=True)]
+        assert not all(same)
+    values = true_values(world, 3_000, 9)
+    sets = all_sets(len(CHANNELS))
+    null = CHANNELS.index(NULL_CHANNEL)
+    assert values[sets[:, null]] == pytest.approx(values[~sets[:, null]], abs=1e-12) or (
+        variant == "channels that work together only"
+    )
+    gains = shapley_values(values)
+    assert gains.sum() + values[0] == pytest.approx(values[-1])
+
+
+def test_split_identities_are_visitors_whom_nobody_knows(tmp_path: Path) -> None:
+    import pyarrow.parquet as pq
+
+    world = draw_world("split identities", 0.0, 1)
+    write_exports(tmp_path, watch(world, 300, 1), world, 1)
+    names = pq.read_table(next((tmp_path / "touchpoints").iterdir()))["customer_id"].to_pylist()
+    assert 0.02 < np.mean([name.endswith("-visitor") for name in names]) < 0.15
+
+
+def test_what_does_not_exist_is_a_usage_error(home: Home) -> None:
+    with pytest.raises(UsageError, match="no variant 'winter'"):
+        draw_world("winter", 0, 1)
+    done = home.main("evaluate", "--model", "oracle")
+    assert done.returncode == 2
+    assert "no model 'oracle'" in done.stderr
+
+
+def test_the_ladder_finds_what_others_miss(home: Home) -> None:
+    """The short form of `make truth`: one world, through the line, by the command."""
+    done = home.must(
+        "evaluate", "--variant", "70 % recorded", "--confounding", "1", "--customers", "8000",
+        "--format", "json", *(word for model in MODELS for word in ("--model", model)),
+    )  # fmt: skip
+    rows = {row["model"]: row for row in json.loads(done.stdout)}
+    assert set(rows) == set(MODELS)
+    best = min(row["error"] for model, row in rows.items() if model != "ladder")
+    assert rows["ladder"]["error"] < 0.01
+    assert rows["ladder"]["error"] < best / 3
+    assert rows["ladder"]["null_share"] < 0.005
+    assert rows["ladder"]["organic"] == pytest.approx(rows["ladder"]["true_organic"], abs=0.03)
+    assert rows["linear"]["null_share"] > 0.04
+
+
+@pytest.fixture(scope="module")
+def shocked() -> tuple[World, int]:
+    return draw_world("strong shocks on two channels", 1.0, 2), 2
+
+
+def land_world(home: Home, world: World, seed: int, tests: list[dict]) -> None:
+    write_exports(home.path / "landing", watch(world, 12_000, seed), world, seed)
+    path = home.path / "landing" / "lift_tests" / "lift.csv"
+    path.parent.mkdir()
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(
+            file, ["channel", "started_on", "ended_on", "lift", "standard_error"]
+        )
+        writer.writeheader()
+        writer.writerows(tests)
+
+
+def lift_test(channel: str, lift: float, **changes: object) -> dict:
+    row = {"started_on": "2026-01-10", "ended_on": "2026-02-10", "standard_error": 0.01}
+    return {"channel": channel, "lift": lift, **row, **changes}
+
+
+def test_lift_tests_halve_the_error_of_strong_shocks(home: Home, shocked) -> None:
+    world, seed = shocked
+    values = true_values(world, 60_000, 77)
+    lost = {c: 1 - values[63 ^ (1 << k)] / values[-1] for k, c in enumerate(CHANNELS)}
+    tested = ("affiliate", NULL_CHANNEL)
+    land_world(home, world, seed, [lift_test(channel, lost[channel]) for channel in tested])
+    home.must("run", *RUN)
+    truth = dict(zip(CHANNELS, truth_of(world, seed).share, strict=True))
+    errors = {}
+    for model in ("ladder", "ladder_calibrated"):
+        rows = home.published(
+            "select channel, conversions::double, share_low, share, share_high, incremental "
+            "from channel_credit where model = ? and channel not like '(%'",
+            [model],
+        )
+        total = sum(row[1] for row in rows)
+        errors[model] = np.mean([abs(row[1] / total - truth[row[0]]) for row in rows])
+        assert all(low <= share <= high for *_, low, share, high, _ in rows)
+        assert all(row[-1] is not None for row in rows)
+    assert errors["ladder_calibrated"] < errors["ladder"] / 2
+    tests = home.published(
+        "select channel, lift, ladder_lift, calibrated_lift, z_before, z_after from lift_tests"
+    )
+    assert {row[0] for row in tests} == set(tested)
+    for _, lift, before, after, z_before, z_after in tests:
+        assert abs(lift - after) < abs(lift - before)
+        assert abs(z_after) < abs(z_before)
+
+
+@pytest.mark.parametrize(
+    ("test", "message"),
+    [
+        (lift_test("tv", 0.1), "no touchpoint has that channel"),
+        (
+            lift_test("email", 0.1, started_on="2024-01-01", ended_on="2024-02-01"),
+            "outside the window",
+        ),
+        (lift_test("email", 0.1, started_on=""), "has no days"),
+        (lift_test("email", 12), "`lift` is a share of all conversions"),
+        (None, "holds no test of this goal"),
+    ],
+)
+def test_a_lift_test_that_says_nothing_leaves_the_other_models(
+    home: Home, shocked, test: dict | None, message: str
+) -> None:
+    world, seed = shocked
+    write_exports(home.path / "landing", watch(world, 3_000, seed), world, seed)
+    if test:
+        land = ",".join(test) + "\n" + ",".join(map(str, test.values())) + "\n"
+        home.land("lift_tests", "lift.csv", land)
+    done = home.must("run", *RUN)
+    assert message in done.stderr
+    models = home.published("select distinct model from channel_credit order by 1")
+    assert models == [("ladder",), ("last_touch",)]
+    refused = home.published("select model from model_diagnostics where name = 'refused'")
+    assert refused == [("ladder_calibrated",)]
+
+
+def test_a_goal_without_steps_has_every_other_model(home: Home, shocked) -> None:
+    world, seed = shocked
+    write_exports(home.path / "landing", watch(world, 2_000, seed), world, seed)
+    for path in (home.path / "landing" / "steps").iterdir():
+        path.unlink()
+    done = home.must("run")
+    assert "has no credit by ladder: no step of the setting `steps` was recorded" in done.stderr
+    models = {m for (m,) in home.published("select distinct model from channel_performance")}
+    assert "markov" in models
+    assert "ladder" not in models
+    assert home.published("select count(*) from ladder_effects") == [(0,)]
+
+
+def test_marketers_read_which_channel_moves_whom(home: Home, shocked) -> None:
+    world, seed = shocked
+    write_exports(home.path / "landing", watch(world, 3_000, seed), world, seed)
+    home.must("run", *RUN)
+    names, reached = zip(
+        *home.published("select rung, customers from ladder_stages order by stage"), strict=True
+    )
+    assert names == ("(start)", *STEPS, "(conversion)")
+    assert list(reached) == sorted(reached, reverse=True)
+    effects = home.published(
+        "select chance_low, chance_per_contact, chance_high, same_day_share from ladder_effects"
+    )
+    assert len(effects) == 3 * len(CHANNELS)
+    assert all(0 <= low <= chance <= high <= 1 for low, chance, high, _ in effects)
+    [(organic,)] = home.published(
+        "select sum(credit)::double from conversion_credit where channel = '(organic)'"
+    )
+    assert organic > 0
+    again = home.hashes()
+    home.must("run", *RUN)
+    assert home.hashes() == again
+
+
+def test_evaluate_yields_every_world(tmp_path: Path) -> None:
+    rows = list(
+        evaluate(["10 % recorded"], [0.0], [1, 2], customers=2_500, models=["linear", "last_touch"])
+    )
+    assert [(row["seed"], row["model"]) for row in rows] == [
+        (1, "last_touch"), (1, "linear"), (2, "last_touch"), (2, "linear"),
+    ]  # fmt: skip
