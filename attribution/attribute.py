@@ -7,9 +7,10 @@ SQL spreads that credit over conversions and touchpoints.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 import duckdb
@@ -20,18 +21,29 @@ from threadpoolctl import threadpool_limits
 from attribution import fits
 from attribution.coalitions import CoalitionCounts
 from attribution.credit import UNATTRIBUTED, Credit, credit_of
-from attribution.errors import ModelError
+from attribution.errors import ConvergenceError, ModelError, ModelRefused
 from attribution.fits import Fit
 from attribution.goal_statistics import GoalStatistics, goals, segments
 from attribution.intervals import attributed_share
 from attribution.luce import LuceWeights, luce_weights
 from attribution.models.additive_hazard import additive_hazard
+from attribution.models.ladder import LadderFit, ladder
+from attribution.models.lift import ladder_calibrated
 from attribution.models.path_counterfactual import path_counterfactual
 from attribution.paths import Floats
 from attribution.settings import HEURISTICS, Settings
 from attribution.statistics import Booleans, ChannelCredit
 from attribution.warehouse import transaction
 
+WHOLE_ONLY = {"ladder", "ladder_calibrated"}  # models that are not fitted to segments
+TABLES = (
+    "_credit_channels",
+    "_credit_weights",
+    "_credit_diagnostics",
+    "_ladder_stages",
+    "_ladder_effects",
+    "_lift_tests",
+)
 JOURNEYS = "(journeys)"  # stands for a model where the journeys themselves are told of
 Rows = dict[str, list[dict[str, Any]]]
 
@@ -67,6 +79,43 @@ def _additive_hazard(statistics: GoalStatistics, _: Settings) -> Fit:
     return Fit(additive_hazard(statistics.hazard_touches))
 
 
+@lru_cache(maxsize=1)  # two models read it
+def _ladder_fit(statistics: GoalStatistics, steps: tuple[str, ...], seed: int) -> LadderFit:
+    totals = statistics.totals
+    return ladder(
+        statistics.customer_days(steps),
+        totals.conversions - totals.unattributed_conversions,
+        totals.revenue - totals.unattributed_revenue,
+        statistics.groups,
+        seed,
+    )
+
+
+def _ladder(statistics: GoalStatistics, settings: Settings) -> Fit:
+    found = _ladder_fit(statistics, tuple(settings.steps), settings.random_seed)
+    tables = {"_ladder_stages": found.stages, "_ladder_effects": found.effects}
+    return Fit(found.credit, found.replicates, tables=tables)
+
+
+def _ladder_calibrated(statistics: GoalStatistics, settings: Settings) -> Fit:
+    tests = statistics.lift_tests()
+    found = _ladder_fit(statistics, tuple(settings.steps), settings.random_seed)
+    credit, variance, calibration = ladder_calibrated(found, tests, settings.random_seed)
+    told = [
+        {
+            "channel": statistics.channels[tests.channel[i]],
+            "lift": float(tests.lift[i]),
+            "standard_error": float(tests.standard_error[i]),
+            "ladder_lift": float(calibration.before[i]),
+            "calibrated_lift": float(calibration.after[i]),
+            "z_before": float(calibration.z_before[i]),
+            "z_after": float(calibration.z_after[i]),
+        }
+        for i in range(len(tests.channel))
+    ]
+    return Fit(credit, found.replicates, variance, {"_lift_tests": told})
+
+
 FITTED: Mapping[str, Callable[[GoalStatistics, Settings], Fit]] = {
     "markov": _markov,
     "shapley": _shapley,
@@ -74,6 +123,8 @@ FITTED: Mapping[str, Callable[[GoalStatistics, Settings], Fit]] = {
     "logistic": _logistic,
     "path_counterfactual": _path_counterfactual,
     "additive_hazard": _additive_hazard,
+    "ladder": _ladder,
+    "ladder_calibrated": _ladder_calibrated,
 }
 
 
@@ -85,7 +136,7 @@ def attribute(con: duckdb.DuckDBPyConnection, settings: Settings) -> dict[str, A
     ModelError
         where a model cannot answer; the former tables stay.
     """
-    tables: Rows = {"_credit_channels": [], "_credit_weights": [], "_credit_diagnostics": []}
+    tables: Rows = {table: [] for table in TABLES}
     found = goals(con)
     fitted = 0
     # one thread: these matrices are small, and sums must come in the same order every night
@@ -94,9 +145,7 @@ def attribute(con: duckdb.DuckDBPyConnection, settings: Settings) -> dict[str, A
         for goal in found:
             order = 4 if settings.markov_order == "auto" else settings.markov_order
             whole = GoalStatistics(con, goal, settings.replicate_groups, order)
-            for credit in _credits(whole, settings):
-                fitted += 1
-                _add_rows(tables, whole, credit)
+            fitted += _add_models(tables, whole, settings)
             if settings.segments:
                 fitted += _add_segments(tables, whole, settings)
     with transaction(con):
@@ -105,30 +154,37 @@ def attribute(con: duckdb.DuckDBPyConnection, settings: Settings) -> dict[str, A
     return figures | {"warnings": sorted({str(warning.message) for warning in said})}
 
 
-def _credits(statistics: GoalStatistics, settings: Settings) -> Iterator[Credit]:
+def _add_models(tables: Rows, statistics: GoalStatistics, settings: Settings) -> int:
+    """Fit every model to a whole goal; one that the data cannot carry says so. Fits made."""
     totals = statistics.totals
     if totals.conversions == totals.unattributed_conversions:
-        return
+        return 0
+    fitted = 0
     conversions, _, unattributed, _ = statistics.conversions_by_group.T
     attributed = attributed_share(conversions - unattributed, conversions)
     for model in settings.models:
         try:
-            yield _credit(model, statistics, settings, attributed)
+            _add_rows(tables, statistics, *_credit(model, statistics, settings, attributed))
+            fitted += 1
+        except (ModelRefused, ConvergenceError) as error:
+            _add_diagnostics(tables, statistics, model, {"refused": 1.0})
+            warnings.warn(f"goal {statistics.goal!r} has no credit by {error}", stacklevel=2)
         except ModelError as error:
             raise type(error)(
                 f"attribute: goal {statistics.goal!r}: {error}; take the model out of `models`, "
                 "or where `fit_journeys: matured` leaves too little, set it to all"
             ) from None
+    return fitted
 
 
 def _credit(
     model: str, statistics: GoalStatistics, settings: Settings, attributed: Floats
-) -> Credit:
+) -> tuple[Credit, Fit]:
     if model in HEURISTICS:
         fit = _heuristic(*statistics.heuristic(model))
     else:
         fit = FITTED[model](statistics, settings)
-    return credit_of(model, {}, statistics.channels, fit, statistics.totals, attributed)
+    return credit_of(model, {}, statistics.channels, fit, statistics.totals, attributed), fit
 
 
 def _add_segments(tables: Rows, whole: GoalStatistics, settings: Settings) -> int:
@@ -141,8 +197,10 @@ def _add_segments(tables: Rows, whole: GoalStatistics, settings: Settings) -> in
             _add_diagnostics(tables, part, JOURNEYS, {"too_few_conversions": converted})
             continue
         for model in settings.models:
+            if model in WHOLE_ONLY:
+                continue
             try:
-                _add_rows(tables, part, _credit(model, part, settings, attributed))
+                _add_rows(tables, part, *_credit(model, part, settings, attributed))
                 fitted += 1
             except ModelError as error:
                 _add_diagnostics(tables, part, model, {"not_fitted": converted})
@@ -158,7 +216,9 @@ def _heuristic(conversions: Floats, revenue: Floats) -> Fit:
     return fits.fit_additive(credit, conversions)
 
 
-def _add_rows(tables: Rows, statistics: GoalStatistics, credit: Credit) -> None:
+def _add_rows(tables: Rows, statistics: GoalStatistics, credit: Credit, fit: Fit) -> None:
+    for table, told in fit.tables.items():
+        tables[table] += [{"goal": statistics.goal, "model": credit.model, **row} for row in told]
     diagnostics = {
         name: value for name, value in credit.diagnostics.items() if not isinstance(value, str)
     }

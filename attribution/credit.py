@@ -49,6 +49,8 @@ class Credit:
         What the model credits to no channel.
     removal_effect : float array, (K,), or None
         Fractions in [0, 1], where the model has them.
+    incremental : float array, (K,), or None
+        Conversions that would be lost without the channel alone; no credit.
     diagnostics : mapping of str to float or str
 
     Raises
@@ -70,12 +72,13 @@ class Credit:
     baseline_conversions: float = 0.0
     baseline_revenue: float = 0.0
     removal_effect: Floats | None = None
+    incremental: Floats | None = None
     diagnostics: Mapping[str, Option] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.totals.conversions == 0:
             raise NoConversions(f"no path converts, so {self.model} has nothing to credit")
-        for name in ("conversions", "revenue", "removal_effect"):
+        for name in ("conversions", "revenue", "removal_effect", "incremental"):
             values = getattr(self, name)
             if values is None:
                 continue
@@ -118,11 +121,14 @@ class Credit:
         rows = [
             self._row(channel, float(self.conversions[k]), float(self.revenue[k]))
             | _interval(self.intervals, k)
-            | (
-                {}
-                if self.removal_effect is None
-                else {"removal_effect": float(self.removal_effect[k])}
-            )
+            | {
+                name: float(values[k])
+                for name, values in (
+                    ("removal_effect", self.removal_effect),
+                    ("incremental", self.incremental),
+                )
+                if values is not None
+            }
             for k, channel in enumerate(self.channels)
         ]
         if self.has_baseline:
@@ -196,7 +202,9 @@ def credit_of(
         intervals = none(found.conversions.size)
     else:
         share = found.conversions * scale / totals.conversions
-        intervals = jackknife(share, fit.replicates * attributed_share[:, None])
+        factor = conversions / totals.conversions
+        replicates = fit.replicates * attributed_share[:, None]
+        intervals = jackknife(share, replicates, fit.variance * factor**2)
     return Credit(
         model=model,
         options=options,
@@ -209,5 +217,6 @@ def credit_of(
         baseline_conversions=found.baseline_conversions * scale,
         baseline_revenue=found.baseline_revenue * paid,
         removal_effect=found.removal_effect,
+        incremental=None if found.incremental is None else found.incremental * scale,
         diagnostics=found.diagnostics,
     )

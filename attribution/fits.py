@@ -4,9 +4,9 @@ for the nightly line.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -39,10 +39,16 @@ class Fit:
     replicates : float array, (G, K), or None
         Shares without each replicate group; None where a model is no function of the counts, or
         where refitting would cost more than it is worth.
+    variance : float array, (K,)
+        Of the shares, on top of what the replicates tell.
+    tables : mapping of str to rows
+        What the model tells besides, by table of the warehouse.
     """
 
     credit: ChannelCredit
     replicates: Floats | None = None
+    variance: Floats | float = 0.0
+    tables: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
 
 
 def shares(credit: ChannelCredit) -> Floats:

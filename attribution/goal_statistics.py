@@ -10,7 +10,10 @@ import numpy as np
 
 from attribution.coalitions import CoalitionCounts, read_coalition_counts
 from attribution.credit import Totals
+from attribution.customer_days import CustomerDays, read_customer_days
+from attribution.errors import ModelRefused
 from attribution.models.additive_hazard import HazardTouches
+from attribution.models.lift import LiftTests
 from attribution.paths import Floats, Paths
 from attribution.transitions import TransitionCounts, read_transition_counts
 
@@ -48,6 +51,23 @@ select journey, channel_index, age_seconds, is_converted, weight, revenue
 from statistics.hazard_touches
 where (goal = $goal or goal is null)
     and segment = $segment and segment_value = $segment_value
+order by all
+"""
+LADDER_CUSTOMERS = """
+select customer, replicate_group, weight, last_day, horizon, is_converted
+from statistics.ladder_customers
+where goal = $goal
+order by customer
+"""
+LADDER_DAYS = """
+select customer, day, channel_index, rung, is_in_order
+from statistics.ladder_days
+where goal = $goal
+"""
+LIFT_TESTS = """
+select channel, started_on, ended_on, lift, standard_error
+from staging.stg_lift_tests
+where goal = $goal
 order by all
 """
 HEURISTICS = """
@@ -202,6 +222,47 @@ class GoalStatistics:
             revenue=rows["revenue"].to_numpy(),
             total_conversions=totals.conversions - totals.unattributed_conversions,
             total_revenue=totals.revenue - totals.unattributed_revenue,
+        )
+
+    def customer_days(self, steps: tuple[str, ...]) -> CustomerDays:
+        customers = self.con.execute(LADDER_CUSTOMERS, {"goal": self.goal}).df()
+        days = self.con.execute(LADDER_DAYS, {"goal": self.goal}).df()
+        return read_customer_days(self.channels, steps, customers, days)
+
+    def lift_tests(self) -> LiftTests:
+        """Of this goal, each within the window.
+
+        Raises
+        ------
+        ModelRefused
+        """
+        rows = self.con.execute(LIFT_TESTS, {"goal": self.goal}).fetchall()
+        if not rows:
+            raise ModelRefused(
+                "ladder_calibrated: the export lift_tests holds no test of this goal"
+            )
+        [(run_date, window_from)] = self.con.execute(
+            "select run_date, window_from::date from raw._run"
+        ).fetchall()
+        for channel, started_on, ended_on, lift, error in rows:
+            name = (
+                f"ladder_calibrated: the lift test of {channel!r} from {started_on} to {ended_on}"
+            )
+            if channel not in self.channels:
+                raise ModelRefused(f"{name}: no touchpoint has that channel; correct the name")
+            if started_on is None or ended_on is None or not started_on <= ended_on:
+                raise ModelRefused(f"{name} has no days: fill started_on and ended_on")
+            if ended_on < window_from or started_on > run_date:
+                raise ModelRefused(f"{name} lies outside the window {window_from} to {run_date}")
+            if not (-1 < lift < 1 and error > 0):
+                raise ModelRefused(
+                    f"{name}: `lift` is a share of all conversions, and standard_error above 0"
+                )
+        channel, _, _, lift, error = zip(*rows, strict=True)
+        return LiftTests(
+            np.array([self.channels.index(name) for name in channel]),
+            np.array(lift),
+            np.array(error),
         )
 
     def heuristic(self, model: str) -> tuple[Floats, Floats]:

@@ -37,6 +37,9 @@ MARTS: dict[str, tuple[str, ...]] = {
     "conversion_paths": ("goal", "path"),
     "credit_history": ("run_date", "model", "goal", "channel"),
     "load_files": ("export", "file", "sha256"),
+    "ladder_stages": ("goal", "stage"),
+    "ladder_effects": ("goal", "stage", "channel"),
+    "lift_tests": ("goal", "channel", "lift", "standard_error"),
     "model_diagnostics": ("model", "goal", "segment", "segment_value", "name"),
 }
 NOT_HASHED = {"load_files": ("load_id", "loaded_at")}

@@ -34,6 +34,8 @@ FITTED = (
     "shao_li",
     "logistic",
     "additive_hazard",
+    "ladder",
+    "ladder_calibrated",
 )
 
 Name = Annotated[str, Field(min_length=1, max_length=200)]
@@ -53,6 +55,7 @@ class Settings(BaseModel):
     goals: list[Name] | Literal["all"]
     fit_journeys: Literal["all", "matured"]
     direct_channel: Name
+    steps: Annotated[list[Name], Field(max_length=12)]
     segments: Annotated[
         list[Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_]*$")]], Field(max_length=10)
     ]
@@ -82,6 +85,13 @@ class Settings(BaseModel):
         if zone not in available_timezones():
             raise ValueError("is no time zone of the tz database, such as Europe/Berlin")
         return zone
+
+    @field_validator("steps")
+    @classmethod
+    def _distinct(cls, steps: list[str]) -> list[str]:
+        if len(set(steps)) < len(steps):
+            raise ValueError("names a rung of the ladder twice")
+        return steps
 
     @field_validator("segments")
     @classmethod

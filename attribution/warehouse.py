@@ -29,7 +29,7 @@ create table if not exists raw._credit_channels (
     model varchar, goal varchar, segment varchar, segment_value varchar, channel varchar,
     conversions decimal(38, 12), revenue decimal(38, 12), share double, share_low double,
     share_high double, standard_error double, removal_effect double,
-    reconciliation_gap double, revenue_reconciliation_gap double
+    incremental decimal(38, 12), reconciliation_gap double, revenue_reconciliation_gap double
 );
 create table if not exists raw._credit_weights (
     model varchar, goal varchar, measure varchar, channel varchar, level integer,
@@ -37,6 +37,21 @@ create table if not exists raw._credit_weights (
 );
 create table if not exists raw._credit_diagnostics (
     model varchar, goal varchar, segment varchar, segment_value varchar, name varchar, value double
+);
+alter table raw._credit_channels add column if not exists incremental decimal(38, 12);
+create table if not exists raw._ladder_stages (
+    goal varchar, model varchar, stage integer, rung varchar, customers double,
+    recorded_share double, days_per_customer double, moves_per_day double,
+    organic_moves_per_day double
+);
+create table if not exists raw._lift_tests (
+    goal varchar, model varchar, channel varchar, lift double, standard_error double,
+    ladder_lift double, calibrated_lift double, z_before double, z_after double
+);
+create table if not exists raw._ladder_effects (
+    goal varchar, model varchar, stage integer, rung varchar, next_rung varchar, channel varchar,
+    chance_per_contact double, chance_low double, chance_high double, contacts_per_day double,
+    same_day_share double, mean_days_to_effect double
 );
 """
 

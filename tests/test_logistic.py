@@ -11,7 +11,7 @@ from scipy.optimize import minimize
 from threadpoolctl import threadpool_limits
 
 from attribution.coalitions import CoalitionCounts, coalition_counts
-from attribution.errors import ConvergenceError, ModelError, NoConversions, UsageError
+from attribution.errors import ConvergenceError, ModelError, ModelRefused, NoConversions, UsageError
 from attribution.models import logistic as module
 from attribution.models.logistic import fit, logistic, score
 from attribution.paths import aggregate_paths
@@ -84,7 +84,7 @@ def test_no_positive_coefficient_is_no_share():
     rows = [(["a"], 20, 10, 0), (["b"], 20, 10, 0), (["a", "b"], 5, 60, 0)]
     with pytest.raises(ModelError, match="no channel has a positive coefficient") as caught:
         logistic(counted(rows), **WHOLE)
-    assert type(caught.value) is ModelError
+    assert type(caught.value) is ModelRefused
     assert "\n" not in str(caught.value)
 
 

@@ -16,7 +16,7 @@ PROJECT = ROOT / "dbt_project"
 def test_declared_settings_are_valid() -> None:
     settings = load_settings(PROJECT)
     assert settings.lookback_days == 30
-    assert settings.models[-2:] == ["markov", "shapley"]
+    assert settings.models[-3:] == ["markov", "shapley", "ladder"]
 
 
 def test_overrides_stand_above_the_file_and_change_the_fingerprint() -> None:

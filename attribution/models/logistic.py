@@ -9,7 +9,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 from attribution.coalitions import CoalitionCounts
-from attribution.errors import ConvergenceError, ModelError, NoConversions, UsageError
+from attribution.errors import ConvergenceError, ModelError, ModelRefused, NoConversions, UsageError
 from attribution.paths import Floats, Integers, add_up
 from attribution.statistics import Booleans, ChannelCredit
 
@@ -98,7 +98,7 @@ def logistic(
     positive = np.zeros(len(coalitions.channels))
     positive[touched] = np.where(mean > RESOLUTION, mean, 0.0)
     if not positive.any():
-        raise ModelError(
+        raise ModelRefused(
             "logistic: no channel has a positive coefficient, so that no shares exist: "
             "journeys without a conversion touch more channels than those with one"
         )

@@ -123,3 +123,16 @@
 {% macro duckdb__first_known(value) -%}
     first_value({{ value }} ignore nulls)
 {%- endmacro %}
+
+
+{% macro days_between(start, stop) -%}
+    {{ adapter.dispatch('days_between')(start, stop) }}
+{%- endmacro %}
+
+{% macro default__days_between(start, stop) -%}
+    datediff({{ stop }}, {{ start }})
+{%- endmacro %}
+
+{% macro duckdb__days_between(start, stop) -%}
+    cast({{ stop }} - {{ start }} as integer)
+{%- endmacro %}

@@ -33,3 +33,9 @@
         or ('shapley' in var('models') and var('shapley_game') != 'conversions')
     ) }}
 {%- endmacro %}
+
+
+{#- How long the ladder follows a customer. -#}
+{% macro longest_days() -%}
+    {{ return(365 if var('window_days') == 'all' else var('window_days')) }}
+{%- endmacro %}

@@ -10,12 +10,7 @@ with expected as (
         sum(conversions.revenue) as revenue
     from {{ ref('stg_conversions') }} as conversions
     cross join {{ source('ledger', '_run') }} as run
-    cross join (
-        {%- for model in var('models') %}
-        select '{{ model }}' as model
-        {{ 'union all' if not loop.last }}
-        {%- endfor %}
-    ) as models
+    inner join {{ ref('credited_models') }} as models on conversions.goal = models.goal
     where conversions.converted_at >= run.window_from and not conversions.is_cancelled
     group by models.model, conversions.goal
 

@@ -14,7 +14,11 @@ with performance as (
 
 credit as (
 
-    select model, sum(conversions) as conversions, sum(revenue) as revenue
+    select
+        model,
+        sum(conversions) as conversions,
+        sum(revenue) as revenue,
+        count(distinct goal) as goals
     from {{ ref('channel_credit') }}
     where segment = 'all'
     group by model
@@ -40,7 +44,7 @@ from credit
 cross join costs
 full outer join performance on credit.model = performance.model
 where
-    performance.model is null
+    (performance.model is null and credit.goals = (select count(distinct goal) from {{ ref('credited_models') }}))
     or performance.conversions <> coalesce(credit.conversions, 0)
     or performance.revenue <> coalesce(credit.revenue, 0)
     or (credit.model is not null and performance.cost <> costs.cost)

@@ -3,20 +3,10 @@
 
 with conversions as (
 
-    select conversions.conversion_id, conversions.revenue
+    select conversions.conversion_id, conversions.goal, conversions.revenue
     from {{ ref('stg_conversions') }} as conversions
     cross join {{ source('ledger', '_run') }} as run
     where conversions.converted_at >= run.window_from and not conversions.is_cancelled
-
-),
-
-models as (
-
-    {%- for model in var('models') %}
-    select '{{ model }}' as model
-    union
-    {%- endfor %}
-    select model from {{ ref('conversion_credit') }}
 
 ),
 
@@ -35,8 +25,8 @@ credited as (
 expected as (
 
     select models.model, conversions.conversion_id, conversions.revenue
-    from models
-    cross join conversions
+    from {{ ref('credited_models') }} as models
+    inner join conversions on models.goal = conversions.goal
 
 )
 

@@ -14,15 +14,6 @@ with totals as (
 
 ),
 
-models as (
-
-    {%- for model in var('models') %}
-    select '{{ model }}' as model
-    {{ 'union all' if not loop.last }}
-    {%- endfor %}
-
-),
-
 -- what SQL counts itself is exact; Python adds the interval
 counted as (
 
@@ -55,6 +46,7 @@ credit as (
         fitted.share_high,
         fitted.standard_error,
         fitted.removal_effect,
+        fitted.incremental,
         fitted.reconciliation_gap,
         fitted.revenue_reconciliation_gap
     from {{ source('ledger', '_credit_channels') }} as fitted
@@ -80,10 +72,11 @@ credit as (
         null as share_high,
         null as standard_error,
         null as removal_effect,
+        null as incremental,
         null as reconciliation_gap,
         null as revenue_reconciliation_gap
-    from models
-    cross join totals
+    from {{ ref('credited_models') }} as models
+    inner join totals on models.goal = totals.goal
 
 ),
 
@@ -96,8 +89,8 @@ spine as (
         'all' as segment_value,
         channels.channel,
         totals.conversions as all_conversions
-    from models
-    cross join totals
+    from {{ ref('credited_models') }} as models
+    inner join totals on models.goal = totals.goal
     cross join (
         select channel from {{ ref('stg_channels') }}
         union all
@@ -196,6 +189,7 @@ select
             then coalesce(influenced.conversions, 0)
     end as influenced_conversions,
     credit.removal_effect,
+    cast(credit.incremental as decimal(38, 12)) as incremental,
     credit.reconciliation_gap,
     credit.revenue_reconciliation_gap
 from spine

@@ -9,12 +9,13 @@ with credit as (
 
 ),
 
+-- a model that some goal refused would stand here beside others that count all goals
 models as (
 
-    {%- for model in var('models') %}
-    select '{{ model }}' as model
-    {{ 'union all' if not loop.last }}
-    {%- endfor %}
+    select model
+    from {{ ref('credited_models') }}
+    group by model
+    having count(*) = (select count(distinct goal) from {{ ref('credited_models') }})
 
 ),
 

@@ -12,15 +12,6 @@ with attributed as (
 
 ),
 
-models as (
-
-    {%- for model in var('models') %}
-    select '{{ model }}' as model
-    {{ 'union all' if not loop.last }}
-    {%- endfor %}
-
-),
-
 conversions as (
 
     select *
@@ -89,8 +80,8 @@ every_row as (
         conversions.unattributed_reason,
         1 as credit,
         conversions.revenue as revenue_credit
-    from models
-    cross join conversions
+    from {{ ref('credited_models') }} as models
+    inner join conversions on models.goal = conversions.goal
     where conversions.journey_start is null
 
 )

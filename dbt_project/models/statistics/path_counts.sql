@@ -68,28 +68,35 @@ examples as (
 
 ),
 
+-- the paths are long, and here they are repeated by the square of their touches: by number
+numbered as (
+
+    select *, row_number() over (order by path) as path_number from examples
+
+),
+
 touches as (
 
-    select examples.path, touches.position, touches.channel_index
-    from examples
+    select numbered.path_number, touches.position, touches.channel_index
+    from numbered
     inner join {{ ref('journey_touchpoints') }} as touches
         on
-            examples.customer_key = touches.customer_key
-            and examples.goal = touches.goal
-            and examples.journey_start = touches.journey_start
+            numbered.customer_key = touches.customer_key
+            and numbered.goal = touches.goal
+            and numbered.journey_start = touches.journey_start
 
 ),
 
 shortened as (
 
     select
-        touches.path,
+        touches.path_number,
         left_out.position,
         {{ joined_in_order("cast(touches.channel_index as string)", " ", "touches.position") }} as rest
     from touches
     inner join touches as left_out
-        on touches.path = left_out.path and touches.position <> left_out.position
-    group by touches.path, left_out.position
+        on touches.path_number = left_out.path_number and touches.position <> left_out.position
+    group by touches.path_number, left_out.position
 
 ),
 

@@ -1,0 +1,125 @@
+{#- A bounded sample of customers for the ladder, goal by goal: followed from their first touch in the
+    window to the conversion, or to the run's day. Drawn by a hash, with another salt than the
+    replicate groups, at one rate for those who convert and at another for the rest; `weight` is how
+    many customers a drawn one stands for. -#}
+{{ config(enabled='ladder' in var('models')) }}
+
+with entries as (
+
+    select
+        touches.customer_key,
+        touches.goal,
+        min(touches.occurred_at) as entered_at
+    from {{ ref('journey_touchpoints') }} as touches
+    cross join {{ source('ledger', '_run') }} as run
+    where touches.occurred_at >= run.window_from
+    group by touches.customer_key, touches.goal
+
+),
+
+instants as (
+
+    select
+        entries.customer_key,
+        entries.goal,
+        conversions.converted_at,
+        conversions.conversions,
+        conversions.converted_at < entries.entered_at as is_before,
+        row_number() over (
+            partition by entries.customer_key, entries.goal order by conversions.converted_at
+        ) as place
+    from entries
+    inner join {{ ref('conversion_instants') }} as conversions
+        on
+            entries.customer_key = conversions.customer_key
+            and entries.goal = conversions.goal
+
+),
+
+-- who has the product already is no newcomer to its ladder
+population as (
+
+    select
+        entries.customer_key,
+        goals.goal,
+        entries.entered_at,
+        instants.converted_at,
+        case when instants.conversions > 0 then 1 else 0 end as is_converted
+    from entries
+    inner join (select distinct goal from {{ ref('conversion_instants') }}) as goals
+        on entries.goal = goals.goal or entries.goal is null
+    left join instants
+        on
+            entries.customer_key = instants.customer_key
+            and entries.goal = instants.goal
+            and instants.place = 1
+    where not coalesce(instants.is_before, false)
+
+),
+
+rates as (
+
+    select
+        goal,
+        is_converted,
+        {{ var('sample_customers') }} / 2e0 / count(*) as rate
+    from population
+    group by goal, is_converted
+
+),
+
+customers as (
+
+    select
+        customer_key,
+        replicate_group,
+        {{ replicate_group("customer_id || '/sample'", 1000000) }} as place
+    from {{ ref('stg_customers') }}
+
+),
+
+drawn as (
+
+    select
+        population.*,
+        customers.replicate_group,
+        1 / case when rates.rate < 1 then rates.rate else 1e0 end as weight,
+        {{ local_date('population.entered_at') }} as entered_on,
+        run.run_date
+    from population
+    cross join {{ source('ledger', '_run') }} as run
+    inner join rates
+        on population.goal = rates.goal and population.is_converted = rates.is_converted
+    inner join customers on population.customer_key = customers.customer_key
+    where customers.place < 1000000 * rates.rate
+
+),
+
+counted as (
+
+    select
+        *,
+        {{ days_between('entered_on', 'run_date') }} as days_to_run,
+        {{ days_between('entered_on', local_date('coalesce(converted_at, entered_at)')) }}
+            as days_to_conversion
+    from drawn
+
+)
+
+select
+    goal,
+    cast(row_number() over (order by goal, customer_key) as integer) as customer,
+    customer_key,
+    replicate_group,
+    weight,
+    entered_at,
+    -- without a conversion, or with one beyond the longest follow-up, nothing cuts the days short
+    case when days_to_conversion <= {{ longest_days() }} then converted_at end as converted_at,
+    case
+        when converted_at is not null and days_to_conversion <= {{ longest_days() }}
+            then days_to_conversion
+        else least(days_to_run, {{ longest_days() }})
+    end as last_day,
+    least(days_to_run, {{ longest_days() }}) as horizon,
+    is_converted = 1 and days_to_conversion <= {{ longest_days() }} as is_converted
+from counted
