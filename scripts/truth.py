@@ -48,6 +48,7 @@ def main() -> None:
         for seed in range(1, chosen.seeds + 1):
             measure(found, seed, chosen.customers, path)
     (DOCS / "truth.md").write_text(rendered(found), encoding="utf-8")
+    (DOCS / "truth.svg").write_text(drawn(found), encoding="utf-8")
 
 
 def measure(found: dict, seed: int, customers: int, path: Path) -> None:
@@ -91,6 +92,8 @@ def rendered(found: dict) -> str:
         f"{found['customers']:,} customers, 60 days, seeds {seeds[0]} to {seeds[-1]}; rates and "
         f"effects are drawn anew with each seed. {found['machine']}. Where the truth has to be "
         "simulated it is that of 200,000 customers, itself uncertain by about 0.1 points.",
+        "",
+        "![Error of the ladder and of all other models, by variant](truth.svg)",
         "",
         "## The ladder, and the best of all other models",
         "",
@@ -160,6 +163,43 @@ def _row(variant: str, confounding: float, mine: list[dict], by: dict) -> str:
         f"| {100 * mean(row['organic'] for row in mine):.1f} "
         f"| {100 * mean(row['true_organic'] for row in mine):.1f} | {_coverage(mine)} |"
     )
+
+
+def drawn(found: dict) -> str:
+    """A dot for every model and variant, the ladder's filled: error in points, as SVG."""
+    left, top, line, width, most = 250, 40, 24, 560, 16.0
+
+    def x(points: float) -> float:
+        return left + width * min(points, most) / most
+
+    names = [v for v in VARIANTS if any(row["variant"] == v for row in found["worlds"])]
+    bottom = top + line * len(names)
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{left + width + 40}" '
+        f'height="{bottom + 50}" font-family="sans-serif" font-size="13" fill="#333">',
+        f'<rect width="100%" height="{bottom + 50}" fill="#fff"/>',
+        f'<text x="{left}" y="20">mean error of a channel\'s share, percentage points: '
+        '<tspan fill="#c2410c" font-weight="bold">ladder</tspan>, '
+        '<tspan fill="#64748b">every other model</tspan></text>',
+    ]
+    for points in range(0, int(most) + 1, 2):
+        parts += [
+            f'<line x1="{x(points)}" x2="{x(points)}" y1="{top - 8}" y2="{bottom}" '
+            'stroke="#e2e8f0"/>',
+            f'<text x="{x(points)}" y="{bottom + 20}" text-anchor="middle">{points}</text>',
+        ]
+    for place, variant in enumerate(names):
+        y = top + line * place + line / 2
+        parts.append(f'<text x="{left - 12}" y="{y + 4}" text-anchor="end">{variant}</text>')
+        errors: dict[str, list[float]] = defaultdict(list)
+        for row in found["worlds"]:
+            if row["variant"] == variant:
+                errors[row["model"]].append(100 * row["error"])
+        for model in sorted(errors, key=lambda model: model == "ladder"):
+            mine = model == "ladder"
+            style = 'fill="#c2410c" r="6"' if mine else 'fill="none" stroke="#64748b" r="4"'
+            parts.append(f'<circle cx="{x(mean(errors[model])):.1f}" cy="{y}" {style}/>')
+    return "\n".join([*parts, "</svg>", ""])
 
 
 def _points(shares: list[float]) -> str:

@@ -264,7 +264,9 @@ def test_same_inputs_publish_the_same_hashes(copy: Home) -> None:
     first = copy.current.readlink()
     history = copy.published("select count(*) from credit_history")
     done = copy.attribution("run", "--full")  # a process of its own
-    assert (done.returncode, done.stderr) == (0, "")
+    assert done.returncode == 0
+    # so few customers carry no ladder; nothing else is said
+    assert all("has no credit by ladder" in line for line in done.stderr.splitlines())
     assert copy.hashes() == hashes
     assert copy.current.readlink() != first
     assert copy.published("select count(*) from credit_history") == history
