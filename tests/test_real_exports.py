@@ -147,3 +147,13 @@ def test_playbook_pads_ragged_rows_and_reads_hours_without_zero(playbook: Home) 
 def test_playbook_maps_every_session_to_a_channel(playbook: Home) -> None:
     channels = {row[0] for row in playbook.warehouse("select channel from staging.stg_channels")}
     assert channels == {"direct", "email", "organic_search", "paid_search", "social"}
+
+
+def test_without_steps_the_ladder_is_left_out_and_says_so(campaign: Home, playbook: Home) -> None:
+    for home in (campaign, playbook):
+        refused = home.published(
+            "select distinct model from model_diagnostics where name = 'refused'"
+        )
+        assert refused == [("ladder",)]
+    warned = campaign.manifest()["steps"]["attribute"]["warnings"]
+    assert any("ladder: no step of the setting `steps` was recorded" in text for text in warned)
