@@ -2,7 +2,7 @@
 # hashes in requirements.txt.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test airflow bench bench-coverage bench-peers truth lint lock clean
+.PHONY: help demo test airflow bench bench-coverage bench-ladder bench-peers truth lint lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -39,6 +39,9 @@ bench-coverage: $(VENV)/ready ## how often the 95 % intervals hold the truth, 1,
 
 bench-peers: $(VENV)/ready ## answers and time beside other packages, each in its own environment (JSON=FILE)
 	@$(BIN)/python scripts/bench_peers.py $(if $(JSON),--json $(JSON))
+
+bench-ladder: $(VENV)/ready ## time and memory of one ladder of 50,000 customers
+	@$(BIN)/python scripts/bench_ladder.py
 
 truth: $(VENV)/ready ## every model against worlds of known truth, into docs/truth.md (SEEDS=20)
 	@$(BIN)/python scripts/truth.py --seeds $(or $(SEEDS),20)

@@ -98,16 +98,22 @@ def _ladder(statistics: GoalStatistics, settings: Settings) -> Fit:
 
 
 def _ladder_calibrated(statistics: GoalStatistics, settings: Settings) -> Fit:
-    tests = statistics.lift_tests()
+    totals = statistics.totals
+    # a test counts all conversions, the ladder those of customers with a touch
+    touched = 1 - totals.unattributed_conversions / totals.conversions
+    measured = statistics.lift_tests()
+    tests = measured._replace(
+        lift=measured.lift / touched, standard_error=measured.standard_error / touched
+    )
     found = _ladder_fit(statistics, tuple(settings.steps), settings.random_seed)
     credit, variance, calibration = ladder_calibrated(found, tests, settings.random_seed)
     told = [
         {
             "channel": statistics.channels[tests.channel[i]],
-            "lift": float(tests.lift[i]),
-            "standard_error": float(tests.standard_error[i]),
-            "ladder_lift": float(calibration.before[i]),
-            "calibrated_lift": float(calibration.after[i]),
+            "lift": float(measured.lift[i]),
+            "standard_error": float(measured.standard_error[i]),
+            "ladder_lift": float(calibration.before[i] * touched),
+            "calibrated_lift": float(calibration.after[i] * touched),
             "z_before": float(calibration.z_before[i]),
             "z_after": float(calibration.z_after[i]),
         }

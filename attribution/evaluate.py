@@ -122,9 +122,11 @@ def _fitted(
 
 
 def _judged(row: Mapping[str, Any], truth: Truth) -> dict[str, Any]:
-    figures = np.array([row["channels"][channel] for channel in CHANNELS], dtype=np.float64)
+    figures = np.array(
+        [row["channels"].get(channel, (0.0, None, None)) for channel in CHANNELS], dtype=np.float64
+    )
     share, low, high = figures.T
-    organic = row["channels"].get("(organic)", row["channels"].get("(baseline)"))
+    organic = row["channels"].get("(organic)") or row["channels"].get("(baseline)")
     among = share / share.sum()
     true = truth.share * (1 - truth.organic) if organic else truth.share * share.sum()
     known = np.isfinite(low)

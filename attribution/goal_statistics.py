@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -226,6 +227,8 @@ class GoalStatistics:
 
     def customer_days(self, steps: tuple[str, ...]) -> CustomerDays:
         customers = self.con.execute(LADDER_CUSTOMERS, {"goal": self.goal}).df()
+        if customers.empty:
+            raise ModelRefused("ladder: nobody was touched in the window before converting")
         days = self.con.execute(LADDER_DAYS, {"goal": self.goal}).df()
         return read_customer_days(self.channels, steps, customers, days)
 
@@ -244,6 +247,7 @@ class GoalStatistics:
         [(run_date, window_from)] = self.con.execute(
             "select run_date, window_from::date from raw._run"
         ).fetchall()
+        kept = []
         for channel, started_on, ended_on, lift, error in rows:
             name = (
                 f"ladder_calibrated: the lift test of {channel!r} from {started_on} to {ended_on}"
@@ -253,17 +257,18 @@ class GoalStatistics:
             if started_on is None or ended_on is None or not started_on <= ended_on:
                 raise ModelRefused(f"{name} has no days: fill started_on and ended_on")
             if ended_on < window_from or started_on > run_date:
-                raise ModelRefused(f"{name} lies outside the window {window_from} to {run_date}")
+                warnings.warn(
+                    f"{name} lies outside the window {window_from} to {run_date}", stacklevel=2
+                )
+                continue
             if not (-1 < lift < 1 and error > 0):
                 raise ModelRefused(
                     f"{name}: `lift` is a share of all conversions, and standard_error above 0"
                 )
-        channel, _, _, lift, error = zip(*rows, strict=True)
-        return LiftTests(
-            np.array([self.channels.index(name) for name in channel]),
-            np.array(lift),
-            np.array(error),
-        )
+            kept.append((self.channels.index(channel), lift, error))
+        if not kept:
+            raise ModelRefused("ladder_calibrated: no lift test of this goal lies in the window")
+        return LiftTests(*(np.array(column) for column in zip(*kept, strict=True)))
 
     def heuristic(self, model: str) -> tuple[Floats, Floats]:
         """Conversions and revenue that a rule of thumb credits, (G, K) each."""

@@ -195,7 +195,7 @@ def test_runs_of_quiet_days_are_their_days_one_by_one() -> None:
     ]
     days, parameters = customers(rows), random_ladder(7, lags=3)
     likelihood, sums, _ = ladder_pass(days, parameters)
-    alone, each = customer_sums(days, parameters)
+    [(_, alone, each)] = customer_sums(days, parameters)
     assert likelihood == pytest.approx(alone.sum(), rel=1e-12)
     for name in sums._fields:
         total = getattr(each, name).sum(axis=0)
@@ -379,7 +379,7 @@ CONVERTING = [
         ([{**row, "records": [(1, 1)]} for row in CONVERTING], 2, "the step step 2"),
         (CONVERTING[:5], 2, "5 sampled customers convert, and it needs 30"),
         (
-            [{**row, "touches": [(0, 0), (1, 1)]} for row in CONVERTING],
+            [{**row, "touches": [(0, 0), (1, 1), (3, 1), (4, 1)]} for row in CONVERTING],
             2,
             "100% of the touches of b record step 1 the same day",
         ),

@@ -205,20 +205,25 @@ def check(days: CustomerDays) -> None:
 
 
 def _check_clicks(days: CustomerDays) -> None:
-    """A rung that nearly every touch of a channel brings along is not caused by it, it is it."""
+    """A rung that nearly every touch of a channel brings along is not caused by it, it is it.
+
+    Of the touches before the rung or a higher one was recorded.
+    """
     customer = np.repeat(np.arange(days.customers), np.diff(days.touch_start))
     record = np.repeat(np.arange(days.customers), np.diff(days.record_start))
-    width = int(days.horizon.max()) + 2
-    recorded = record * width + days.record_day
-    order = np.argsort(recorded)
-    at = np.searchsorted(recorded[order], customer * width + days.touch_day)
-    found = np.minimum(at, max(order.size - 1, 0))
-    same = recorded[order][found] == customer * width + days.touch_day if order.size else at < 0
-    rungs = np.where(same, days.record_rungs[order][found] if order.size else 0, 0)
-    for c, channel in enumerate(days.channels):
-        touches = days.touch_channel == c
-        for j, step in enumerate(days.steps):
-            share = (rungs[touches] >> j & 1).mean() if touches.sum() >= FEWEST else 0.0
+    never = int(days.horizon.max()) + 1
+    for j, step in enumerate(days.steps, start=1):
+        reached, taken = np.full((2, days.customers), never)
+        above = days.record_rungs >> (j - 1) > 0
+        np.minimum.at(reached, record[above], days.record_day[above])
+        here = days.record_rungs >> (j - 1) & 1 > 0
+        np.minimum.at(taken, record[here], days.record_day[here])
+        open_yet = (days.touch_day <= reached[customer]) & (days.first_stage[customer] < j)
+        same = days.touch_day == taken[customer]
+        for c, channel in enumerate(days.channels):
+            mine = open_yet & (days.touch_channel == c)
+            weight = days.weight[customer[mine]]
+            share = weight @ same[mine] / weight.sum() if mine.sum() >= FEWEST else 0.0
             if share > SURE:
                 raise ModelRefused(
                     f"ladder: {share:.0%} of the touches of {channel} record {step} the same day: "

@@ -260,7 +260,9 @@ def choose_kernel(days: CustomerDays, seed: int) -> KernelChoice:
         )
         fits = [fit_ladder(days.part(train), shape, start, tolerance=1e-5) for start in starts]
         ladders[shape] = max(fits, key=lambda fit: fit.log_likelihood).ladder
-        held_out[shape] = customer_sums(days.part(test), ladders[shape])[0]
+        held_out[shape] = np.concatenate(
+            [found for _, found, _ in customer_sums(days.part(test), ladders[shape])]
+        )
     chosen: Shape = "none"
     for shape in LAGS:
         gain = held_out[shape] - held_out[chosen]

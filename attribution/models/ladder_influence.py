@@ -7,8 +7,6 @@ identity), the information is the sum of the scores' outer products.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 
 from attribution.customer_days import CustomerDays
@@ -18,7 +16,6 @@ from attribution.models.ladder_value import Entries, entries_without
 from attribution.paths import Floats
 from attribution.statistics import Booleans
 
-AT_ONCE = 1_000  # customers whose sums are held at a time
 AT_BOUND = 1e-6  # a hazard or a chance that close to its bound is held there
 
 
@@ -30,7 +27,8 @@ def replicate_ladders(
     moving = _moving(ladder)
     information = np.zeros((row.size, row.size))
     by_group = np.zeros((groups, row.size))
-    for part, scores in _scores(days, ladder):
+    for part, _, sums in customer_sums(days, ladder):
+        scores = _gradient(sums, ladder)
         information += (scores / days.weight[part, None]).T @ scores
         np.add.at(by_group, days.group[part], scores)
     held = np.ix_(moving, moving)
@@ -40,14 +38,6 @@ def replicate_ladders(
     steps[:, moving] = -(by_group[:, moving] / scale) @ inverse / scale
     ladders = [_ladder(row + step, ladder) for step in steps]
     return ladders, entries_without(days, entry_stages, groups)[1:]
-
-
-def _scores(days: CustomerDays, ladder: Ladder) -> Iterator[tuple[Booleans, Floats]]:
-    """Weighted scores of some customers at a time: which they are, (N,), and (n, P)."""
-    for first in range(0, days.customers, AT_ONCE):
-        part = np.zeros(days.customers, dtype=np.bool_)
-        part[first : first + AT_ONCE] = True
-        yield part, _gradient(customer_sums(days.part(part), ladder)[1], ladder)
 
 
 def _gradient(sums: Sums, ladder: Ladder) -> Floats:

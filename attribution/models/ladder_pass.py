@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -21,7 +22,9 @@ from attribution.models.ladder_customer import (
     new_work,
 )
 from attribution.paths import Floats, Integers
+from attribution.statistics import Booleans
 
+MOST_NUMBERS = 4_000_000  # that the sums of customers one by one may hold at a time
 CHUNKS = 32  # sums are added up in this order whatever the number of threads: the same bits
 
 
@@ -138,11 +141,18 @@ def ladder_pass(days: CustomerDays, ladder: Ladder) -> tuple[float, Sums, Floats
     return math.fsum(part[0] for part in found), _named(sums, ladder), posterior
 
 
-def customer_sums(days: CustomerDays, ladder: Ladder) -> tuple[Floats, Sums]:
-    """Weighted log-likelihood, (N,), and sums of each customer, every array with N in front."""
-    customers, common, at = _prepared(days, ladder)
-    likelihoods, sums = _one_by_one(customers, ladder, common, at)
-    return likelihoods, _named(sums, ladder)
+def customer_sums(days: CustomerDays, ladder: Ladder) -> Iterator[tuple[Booleans, Floats, Sums]]:
+    """Some customers at a time: which, (N,), their weighted log-likelihoods, (n,), and the sums of
+    each alone, every array with n in front.
+    """
+    row = sum(math.prod(shape) for shape in _shapes(ladder))
+    at_once = max(20, MOST_NUMBERS // row)
+    for first in range(0, days.customers, at_once):
+        part = np.zeros(days.customers, dtype=np.bool_)
+        part[first : first + at_once] = True
+        customers, common, at = _prepared(days.part(part), ladder)
+        likelihoods, sums = _one_by_one(customers, ladder, common, at)
+        yield part, likelihoods, _named(sums, ladder)
 
 
 def _prepared(days: CustomerDays, ladder: Ladder) -> tuple[Customers, Chances, Integers]:

@@ -64,7 +64,7 @@ def stage_rows(days: CustomerDays, ladder: Ladder, sums: Sums) -> list[dict[str,
                 "customers": float(by_stage[s:].sum() + passed),
                 "recorded_share": float(ladder.recorded[s]) if s else None,
                 "days_per_customer": float(on_rung[s] / max(by_stage[s:].sum() + passed, 1e-12)),
-                "moves_per_day": float(moved[s] / on_rung[s]) if on_rung[s] > 0 else None,
+                "moves_per_day": float(-np.expm1(-moved[s] / max(on_rung[s], 1e-12))),
                 "organic_moves_per_day": float(-np.expm1(-ladder.organic[s].sum())),
             }
         )

@@ -51,7 +51,7 @@ class Calibration:
     delta : float array, (K,)
         Causal effects are exp(-delta) times the observed ones.
     covariance : float array, (K, K)
-        Of delta, after the tests.
+        Of delta, as far as tests and prior leave it open; customers come on top.
     before, after : float array, (T,)
         The ladder's own lifts.
     z_before, z_after : float array, (T,)
@@ -93,6 +93,8 @@ def calibrate(
     def own(delta: Floats) -> Floats:
         return lifts(causal(ladder, sums, delta), entries, tests.channel)
 
+    tested = 1.0 / tests.standard_error**2
+
     def loss(delta: Floats) -> float:
         missed = tests.lift - own(delta)
         return float(weight @ missed**2 + delta @ delta / PRIOR_VARIANCE)
@@ -114,13 +116,23 @@ def calibrate(
         delta = delta + move
     else:
         raise ConvergenceError(f"ladder_calibrated: not at rest after {MOST_STEPS} steps")
+    if _short(ladder, sums, delta):
+        raise ModelRefused(
+            "ladder_calibrated: the lift tests ask for more effect than there were moves: check "
+            "the units of `lift`, a share of all conversions"
+        )
     settled = causal(ladder, sums, delta)
     after = lifts(settled, entries, tests.channel)
     spread = np.sqrt(tests.standard_error**2 + model_variance)
     return Calibration(
         ladder=settled,
         delta=delta,
-        covariance=np.asarray(np.linalg.inv(precision), dtype=np.float64),
+        covariance=np.asarray(
+            np.linalg.inv(
+                slopes.T @ (tested[:, None] * slopes) + np.eye(channels) / PRIOR_VARIANCE
+            ),
+            dtype=np.float64,
+        ),
         before=before,
         after=after,
         z_before=(tests.lift - before) / spread,
@@ -129,24 +141,29 @@ def calibrate(
 
 
 def causal(ladder: Ladder, sums: Sums, delta: Floats) -> Ladder:
-    """Effects times exp(-delta), and organic hazards that keep the expected number of causes.
-
-    Raises
-    ------
-    ModelRefused
-        where an organic hazard would be negative.
+    """Effects times exp(-delta), and organic hazards that keep the expected number of causes, down
+    to 0.
     """
-    effect = ladder.effect * np.exp(-delta)
+    organic = ladder.organic + _moved_to_organic(ladder, sums, delta)
+    return ladder._replace(effect=ladder.effect * np.exp(-delta), organic=np.maximum(organic, 0.0))
+
+
+def _moved_to_organic(ladder: Ladder, sums: Sums, delta: Floats) -> Floats:
+    """Causes per day that channels lose, (J, J + 1); below 0 where they gain."""
     at_risk = sums.effect_days @ ladder.kernel  # (J, J + 1, K)
-    lost = ((ladder.effect - effect) * at_risk).sum(axis=2)
-    days = np.maximum(sums.organic_days, 1e-300)
-    organic = ladder.organic + np.where(sums.organic_days > 0, lost / days, 0.0)
-    if (organic < -1e-9).any():
-        raise ModelRefused(
-            "ladder_calibrated: the lift tests ask for more effect than there were moves: check "
-            "the units of `lift`, a share of all conversions"
-        )
-    return ladder._replace(effect=effect, organic=np.maximum(organic, 0.0))
+    lost = (ladder.effect * -np.expm1(-delta) * at_risk).sum(axis=2)
+    found = np.divide(lost, sums.organic_days, out=np.zeros_like(lost), where=sums.organic_days > 0)
+    return np.asarray(found)
+
+
+def _short(ladder: Ladder, sums: Sums, delta: Floats) -> bool:
+    """Whether more than a hundredth of all causes would have to come from nowhere."""
+    organic = ladder.organic + _moved_to_organic(ladder, sums, delta)
+    missing = (np.maximum(-organic, 0.0) * sums.organic_days).sum()
+    causes = (ladder.organic * sums.organic_days).sum() + (
+        ladder.effect * (sums.effect_days @ ladder.kernel)
+    ).sum()
+    return bool(missing > 0.01 * causes)
 
 
 def lifts(ladder: Ladder, entries: Entries, channels: Integers) -> Floats:

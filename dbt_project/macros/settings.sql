@@ -37,5 +37,5 @@
 
 {#- How long the ladder follows a customer. -#}
 {% macro longest_days() -%}
-    {{ return(365 if var('window_days') == 'all' else var('window_days')) }}
+    {{ return(365 if var('window_days') == 'all' or var('window_days') > 365 else var('window_days')) }}
 {%- endmacro %}

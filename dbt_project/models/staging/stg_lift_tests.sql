@@ -1,4 +1,4 @@
-select
+select distinct
     channel,
     coalesce(goal, 'conversion') as goal,
     started_on,

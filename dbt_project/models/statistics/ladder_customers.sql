@@ -23,7 +23,6 @@ instants as (
         entries.customer_key,
         entries.goal,
         conversions.converted_at,
-        conversions.conversions,
         conversions.converted_at < entries.entered_at as is_before,
         row_number() over (
             partition by entries.customer_key, entries.goal order by conversions.converted_at
@@ -33,6 +32,7 @@ instants as (
         on
             entries.customer_key = conversions.customer_key
             and entries.goal = conversions.goal
+    where conversions.conversions > 0
 
 ),
 
@@ -44,7 +44,7 @@ population as (
         goals.goal,
         entries.entered_at,
         instants.converted_at,
-        case when instants.conversions > 0 then 1 else 0 end as is_converted
+        case when instants.converted_at is not null then 1 else 0 end as is_converted
     from entries
     inner join (select distinct goal from {{ ref('conversion_instants') }}) as goals
         on entries.goal = goals.goal or entries.goal is null

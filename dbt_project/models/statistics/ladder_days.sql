@@ -68,6 +68,7 @@ touches as (
         customers.goal,
         customers.customer,
         customers.last_day,
+        customers.converted_at,
         touches.channel_index,
         touches.occurred_at,
         {{ days_between(local_date('customers.entered_at'), local_date('touches.occurred_at')) }}
@@ -90,8 +91,13 @@ shifted as (
         touches.customer,
         touches.last_day,
         touches.channel_index,
-        case when touches.occurred_at > moments.moved_at then touches.day + 1 else touches.day end
-            as day
+        case
+            -- on its last day the conversion is the move, and it comes after every touch here
+            when touches.converted_at is not null and touches.day = touches.last_day
+                then touches.day
+            when touches.occurred_at > moments.moved_at then touches.day + 1
+            else touches.day
+        end as day
     from touches
     left join moments
         on
