@@ -139,8 +139,8 @@ def rendered(found: dict) -> str:
         )
     lines += [
         "",
-        "additive_hazard and path_counterfactual were fitted to the first variant of the first "
-        "seed only: they take as long as all others together.",
+        "additive_hazard and path_counterfactual were fitted to some of these worlds only: they "
+        "take as long as all others together.",
         "",
     ]
     return "\n".join(lines)
