@@ -10,7 +10,7 @@ from attribution.settings import Folders
 from attribution.terminal import console, number, print_rows
 from attribution.warehouse import open_published
 
-SHOWN = ("last_touch", "linear", "position_based", "time_decay", "markov", "shapley")
+SHOWN = ("last_touch", "linear", "position_based", "markov", "shapley", "ladder")
 
 
 def status(folders: Folders) -> dict[str, Any]:
@@ -47,14 +47,14 @@ def print_published(folders: Folders) -> None:
     models = [model for model in SHOWN if any(row[1] == model for row in rows)]
     credit = {(channel, model): conversions for channel, model, conversions, _ in rows}
     costs = {channel: cost for channel, _, _, cost in rows}
-    order = sorted(costs, key=lambda channel: -credit[channel, models[0]])
+    order = sorted(costs, key=lambda channel: -credit.get((channel, models[0]), 0.0))
     print_rows(
         f"Conversions by channel up to {manifest['run_date']}",
         ["channel", *(model.replace("_", " ") for model in models), "cost"],
         [
             [
                 channel,
-                *(number(credit[channel, model]) for model in models),
+                *(number(credit.get((channel, model))) for model in models),
                 number(costs[channel], ",.0f"),
             ]
             for channel in order
@@ -62,7 +62,7 @@ def print_published(folders: Folders) -> None:
         + [
             [
                 "all",
-                *(number(sum(credit[channel, model] for channel in order)) for model in models),
+                *(number(sum(credit.get((channel, m), 0.0) for channel in order)) for m in models),
                 number(sum(cost or 0 for cost in costs.values()), ",.0f"),
             ]
         ],

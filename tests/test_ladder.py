@@ -30,6 +30,7 @@ from attribution.models.ladder_value import (
     sets_of_orders,
     shapley_of_orders,
 )
+from attribution.models.lift import LiftTests, calibrate, lifts
 from attribution.models.shapley_sets import shapley_values
 
 STAGES = 3  # below the conversion: two rungs
@@ -426,3 +427,32 @@ def test_days_that_contradict_themselves_are_an_error() -> None:
 def test_a_kernel_may_be_laid_over_a_fit(world: CustomerDays) -> None:
     plain = first_guess(world, "none")
     assert with_kernel(plain, "free").kernel.size == LAGS["free"]
+
+
+@pytest.mark.parametrize("floor", [0.2, 1e-9])
+def test_a_lift_below_the_ladders_own_is_met(world: CustomerDays, floor: float) -> None:
+    """Also where a move has hardly any organic hazard that an effect could be taken from."""
+    parameters = fit_ladder(world, "none").ladder
+    organic = parameters.organic.copy()
+    organic[0, 2] = floor * organic[0, 1]
+    parameters = parameters._replace(organic=organic)
+    _, sums, stages = ladder_pass(world, parameters)
+    entries = entries_of(world, stages)
+    [own] = lifts(parameters, entries, np.array([4]))
+    tests = LiftTests(np.array([4]), np.array([own / 3]), np.array([0.005]))
+    found = calibrate(parameters, sums, entries, tests, np.zeros(1))
+    assert found.before == pytest.approx([own])
+    assert found.after == pytest.approx([own / 3], abs=0.01)
+    assert np.abs(found.delta[[0, 1, 2, 3, 5]]).max() < 0.3
+    assert found.delta[4] > 0.5
+
+
+def test_a_lift_that_nobody_could_have_made_is_refused(world: CustomerDays) -> None:
+    parameters = fit_ladder(world, "none").ladder
+    _, sums, stages = ladder_pass(world, parameters)
+    tests = LiftTests(np.array([5]), np.array([0.9]), np.array([0.001]))
+    with pytest.raises(ModelRefused, match="more effect than there were moves"):
+        calibrate(
+            parameters._replace(effect=np.maximum(parameters.effect, 1e-3)),
+            sums, entries_of(world, stages), tests, np.zeros(1),
+        )  # fmt: skip

@@ -110,7 +110,7 @@ def _day(  # type: ignore[no-untyped-def]
                 for lag in range(lags):
                     f, m = factor[s, k, c, lag], met[s, c, lag]
                     moved[c, lag] = 0.0
-                    if m > 0.0:
+                    if m > 0.0 and m * f < 1.0:
                         moved[c, lag] = chance * m * (1.0 - f) / (1.0 - m * f)
                     next_met[k, c, lag] += alive[s] * (moved[c, lag] - given[c, lag])
                     given[c, lag] = moved[c, lag]

@@ -50,6 +50,8 @@ complete as (
     cross join channels
     left join credit on models.model = credit.model and channels.channel = credit.channel
     left join costs on channels.channel = costs.channel
+    -- only some models say what came without any channel
+    where channels.channel not in ('(baseline)', '(organic)') or credit.model is not null
 
 )
 
