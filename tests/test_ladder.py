@@ -11,6 +11,8 @@ from attribution.errors import InvalidPaths, ModelRefused
 from attribution.known_world import draw_world, true_values, watch
 from attribution.models.ladder import divided, ladder
 from attribution.models.ladder_chances import Ladder
+from attribution.models.ladder_coordinates import coordinates, ladder_at, slope
+from attribution.models.ladder_days import day_kinds
 from attribution.models.ladder_em import (
     LAGS,
     choose_kernel,
@@ -20,7 +22,8 @@ from attribution.models.ladder_em import (
     with_kernel,
 )
 from attribution.models.ladder_influence import replicate_ladders
-from attribution.models.ladder_pass import customer_sums, ladder_pass
+from attribution.models.ladder_pass import Sums, customer_sums
+from attribution.models.ladder_pass import ladder_pass as pass_of_kinds
 from attribution.models.ladder_value import (
     Entries,
     all_sets,
@@ -34,6 +37,10 @@ from attribution.models.lift import LiftTests, calibrate, lifts
 from attribution.models.shapley_sets import shapley_values
 
 STAGES = 3  # below the conversion: two rungs
+
+
+def ladder_pass(days: CustomerDays, ladder: Ladder) -> tuple[float, Sums, np.ndarray]:
+    return pass_of_kinds(day_kinds(days, ladder.kernel.size), ladder)
 
 
 def random_ladder(seed: int, channels: int = 2, lags: int = 2, stages: int = STAGES) -> Ladder:
@@ -256,14 +263,14 @@ def test_the_likelihood_never_falls(world: CustomerDays, shape) -> None:
 def test_the_same_bits_and_the_same_hilltop() -> None:
     """Twice the same climb, and one from elsewhere to the same shares within 1e-6."""
     world = days_of("all steps recorded", 0.5, 3, 2_000)
-    fitted, again = (fit_ladder(world, "none", tolerance=1e-13) for _ in range(2))
+    fitted, again = (fit_ladder(world, "none", rest=1e-5) for _ in range(2))
     assert fitted.log_likelihood == again.log_likelihood
     for one, other in zip(fitted.ladder, again.ladder, strict=True):
         assert np.array_equal(one, other)
     shifted = fitted.ladder._replace(
         organic=fitted.ladder.organic * 1.3, effect=fitted.ladder.effect * 0.7
     )
-    warm = fit_ladder(world, "none", shifted, tolerance=1e-13)
+    warm = fit_ladder(world, "none", shifted, rest=1e-5)
     shares = [
         divided(fit.ladder, entries_of(world, ladder_pass(world, fit.ladder)[2]))[0]
         for fit in (fitted, warm)
@@ -355,11 +362,11 @@ def test_late_effects_choose_a_kernel() -> None:
 
 def test_one_newton_step_is_close_to_a_refit(world: CustomerDays) -> None:
     """Without a tenth of the customers, the parameters move as a fit without them would."""
-    fitted = fit_ladder(world, "none", tolerance=1e-9).ladder
+    fitted = fit_ladder(world, "none").ladder
     stages = ladder_pass(world, fitted)[2]
-    ladders, entries = replicate_ladders(world, fitted, stages, 10)
+    ladders, entries = replicate_ladders(world, fitted, False, stages, 10)
     rest = world.part(world.group != 3)
-    refit = fit_ladder(rest, "none", fitted, tolerance=1e-9).ladder
+    refit = fit_ladder(rest, "none", fitted).ladder
     step = divided(ladders[3], entries[3])[0] - divided(fitted, entries_of(world, stages))[0]
     real = divided(refit, entries_of(rest, ladder_pass(rest, refit)[2]))[0]
     real = real - divided(fitted, entries_of(world, stages))[0]
@@ -456,3 +463,22 @@ def test_a_lift_that_nobody_could_have_made_is_refused(world: CustomerDays) -> N
             parameters._replace(effect=np.maximum(parameters.effect, 1e-3)),
             sums, entries_of(world, stages), tests, np.zeros(1),
         )  # fmt: skip
+
+
+@pytest.mark.parametrize(("lags", "is_geometric"), [(1, False), (3, False), (3, True)])
+def test_the_slope_is_that_of_the_likelihood(lags: int, is_geometric: bool) -> None:
+    days = customers(SOME)
+    like = random_ladder(5, lags=lags)
+    row = coordinates(like, is_geometric)
+    here = ladder_at(row, like, is_geometric)
+    found = slope(row, here, ladder_pass(days, here)[1], is_geometric)
+    around = np.zeros_like(found)
+    for i in range(row.size):
+        step = np.zeros_like(row)
+        step[i] = 1e-5
+        up, down = (
+            ladder_pass(days, ladder_at(row + sign * step, like, is_geometric))[0]
+            for sign in (1, -1)
+        )
+        around[i] = (up - down) / 2e-5
+    assert found == pytest.approx(around, rel=1e-6, abs=1e-7)

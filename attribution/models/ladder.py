@@ -17,6 +17,7 @@ from attribution.customer_days import CustomerDays
 from attribution.errors import ModelRefused
 from attribution.intervals import jackknife
 from attribution.models.ladder_chances import Ladder
+from attribution.models.ladder_days import day_kinds
 from attribution.models.ladder_em import (
     Fitted,
     Shape,
@@ -49,7 +50,6 @@ FEWEST = 30  # conversions
 SURE = 0.9  # a rung that a touch brings along so often is part of the touch
 ORDERS = 400  # of channels, where there are too many for all sets
 REPLICATE_ORDERS = 12  # for the differences that intervals need: what sampling adds cancels
-HEAVY = 0.1  # share of the kernel on its last day
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,13 +115,16 @@ def ladder(
         choice = choose_kernel(days, seed)
         shape, start = choice.shape, start or choice.start
     fitted = fit_ladder(days, shape, start)
-    _, sums, entry_stages = ladder_pass(days, fitted.ladder)
+    kinds = day_kinds(days, fitted.ladder.kernel.size)
+    _, sums, entry_stages = ladder_pass(kinds, fitted.ladder)
     entries = entries_of(days, entry_stages)
     shares, organic, incremental = divided(fitted.ladder, entries, seed)
     replicates = low = high = None
     without: list[tuple[Ladder, Entries]] = []
     if groups:
-        ladders, parts = replicate_ladders(days, fitted.ladder, entry_stages, groups)
+        ladders, parts = replicate_ladders(
+            days, fitted.ladder, shape == "geometric", entry_stages, groups
+        )
         without = list(zip(ladders, parts, strict=True))
         replicates = _replicate_shares(fitted.ladder, entries, shares, ladders, parts, seed)
         low, high = _effect_intervals(fitted.ladder, ladders)

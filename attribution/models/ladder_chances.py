@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 
+from attribution.models.ladder_days import DayKinds
 from attribution.paths import Floats
+from attribution.statistics import Booleans
 
 
 class Ladder(NamedTuple):
@@ -48,6 +51,19 @@ class Chances(NamedTuple):
     contact_odds: Floats
     unseen: Floats
     powers: Floats
+
+
+class DayChances(NamedTuple):
+    """Chances by kind of day, P of them.
+
+    moves : (P, J, J + 1) of the move and of all that was seen
+    events : (P, J, J + 1) 1 - exp(-hazard)
+    silent : (P,) whether customers may have left
+    """
+
+    moves: Floats
+    events: Floats
+    silent: Booleans
 
 
 @njit(cache=True)
@@ -107,3 +123,40 @@ def chances(ladder, days):  # type: ignore[no-untyped-def]
         unseen,
         powers,
     )
+
+
+def day_chances(days: DayKinds, ladder: Ladder, common: Chances) -> DayChances:
+    return DayChances(*_day_chances(days, ladder, common))
+
+
+@njit(cache=True)
+def _day_chances(days, ladder, common):  # type: ignore[no-untyped-def]
+    count, stages, size = len(days.rungs), len(ladder.contact), len(ladder.contact) + 1
+    moves, events = np.zeros((2, count, stages, size))
+    silent = np.zeros(count, dtype=np.bool_)
+    chance, hazard = np.zeros(size), np.zeros(size)
+    for kind in range(count):
+        first, last = days.touch_start[kind], days.touch_start[kind + 1]
+        rungs, is_first, is_last = days.rungs[kind], days.is_first[kind], days.is_last[kind]
+        touched = (days.touch_lag[first:last] == 0).any()
+        silent[kind] = not (touched or rungs or is_last)
+        odds = common.entry_odds if is_first else common.contact_odds
+        for s in range(stages):
+            met = common.entered[s] if is_first else common.untouched[s]
+            hazard[:] = ladder.organic[s]
+            for t in range(first, last):
+                channel, lag = days.touch_channel[t], days.touch_lag[t]
+                if lag == 0:
+                    met *= odds[s, channel]
+                for k in range(s + 1, size):
+                    hazard[k] += ladder.effect[s, k, channel] * ladder.kernel[lag]
+            for k in range(s + 1, size):
+                events[kind, s, k] = -math.expm1(-hazard[k])
+            move_chances(events[kind, s], s, stages, chance)
+            for k in range(s, size):
+                if is_last == (k == stages):
+                    seen = common.unseen[s, k]
+                    if rungs:
+                        seen = record_chance(s, k, rungs, ladder.recorded)
+                    moves[kind, s, k] = met * chance[k] * seen
+    return moves, events, silent

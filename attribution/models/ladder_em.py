@@ -11,20 +11,28 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import numpy as np
-from scipy import optimize, special
+from scipy import optimize
 
 from attribution.customer_days import CustomerDays
 from attribution.errors import ConvergenceError
 from attribution.models.ladder_chances import Ladder
+from attribution.models.ladder_coordinates import (
+    LEAST,
+    coordinates,
+    information,
+    ladder_at,
+    slope,
+)
+from attribution.models.ladder_days import DayKinds, day_kinds
 from attribution.models.ladder_pass import Sums, customer_sums, ladder_pass
 from attribution.paths import Floats
-from attribution.statistics import Booleans
 
 Shape = Literal["none", "geometric", "free"]
 LAGS: dict[Shape, int] = {"none": 1, "geometric": 8, "free": 6}
-LEAST = 1e-9  # hazards and chances are kept this far from 0, so that they may come back
 MOST = 1 - 1e-6
 GONE = (0.001, 0.03)  # per day: where the climb begins
+EM_STEPS = 10  # before quasi-Newton steps
+ROUNDS = 5  # of both
 SMALL_SAMPLE = 6_000  # customers that the choice of the kernel is made on
 
 
@@ -72,49 +80,72 @@ def with_kernel(ladder: Ladder, shape: Shape) -> Ladder:
 
 
 def fit_ladder(
-    days: CustomerDays,
-    shape: Shape,
-    start: Ladder | None = None,
-    tolerance: float = 1e-6,
-    most_passes: int = 2_000,
+    days: CustomerDays, shape: Shape, start: Ladder | None = None, rest: float = 1e-2
 ) -> Fitted:
-    """Climb the likelihood until a step gains less than `tolerance` per customer.
+    """Climb the likelihood to its top.
 
-    Three plain steps of EM make one long step (SQUAREM, Varadhan & Roland 2008, doi
-    10.1111/j.1467-9469.2007.00585.x) that is taken back where it is no gain: the likelihood never
-    falls.
+    A few steps of EM, of which none can fall, find the hill; near its top EM creeps, and
+    quasi-Newton steps along the same expected sums (Jamshidian & Jennrich 1997, doi
+    10.1111/1467-9868.00083) finish the climb.
+
+    Parameters
+    ----------
+    start : Ladder, or None
+        Where to climb from.
+    rest : float
+        The top is reached where no coordinate has a slope above it, in standard errors: those the
+        coordinate had if nothing were hidden.
 
     Raises
     ------
     ConvergenceError
-        after `most_passes`; never a half-converged answer.
+        where it is not reached; never a half-converged answer.
     """
     ladder = start or first_guess(days, shape)
-    total = float(days.weight.sum())
-    reached, sums, _ = ladder_pass(days, ladder)
-    passes = 1
-    reach = 1.0  # how far a long step may go; grown where long steps succeed
-    while passes < most_passes:
-        first = improved(ladder, sums, shape)
-        middle, sums, _ = ladder_pass(days, first)
-        second = improved(first, sums, shape)
-        far = _extrapolated(ladder, first, second, shape, reach)
-        value, sums, _ = ladder_pass(days, far)
-        passes += 2
-        if value >= middle:
-            ladder = far
-            reach = min(4 * reach, 64.0)
-        else:
-            ladder = second
-            value, sums, _ = ladder_pass(days, ladder)
-            passes += 1
-            reach = max(reach / 4, 1.0)
-        if value < reached - 1e-9 * abs(reached):
-            raise ConvergenceError(f"ladder: the likelihood fell from {reached} to {value}")
-        gained, reached = value - reached, value
-        if gained < tolerance * total:
+    kinds = day_kinds(days, ladder.kernel.size)
+    passes, reached = 0, -np.inf
+    for _ in range(ROUNDS):
+        ladder, sums = _em_steps(kinds, ladder, shape, reached)
+        ladder, reached, taken, is_top = _newton_steps(kinds, ladder, sums, shape, rest)
+        passes += EM_STEPS + 1 + taken
+        if is_top:
             return Fitted(ladder, shape, reached, passes)
     raise ConvergenceError(f"ladder: not at rest after {passes} passes; sample more customers")
+
+
+def _em_steps(days: DayKinds, ladder: Ladder, shape: Shape, reached: float) -> tuple[Ladder, Sums]:
+    for step in range(EM_STEPS + 1):
+        value, sums, _ = ladder_pass(days, ladder)
+        if value < reached - 1e-9 * abs(reached):
+            raise ConvergenceError(f"ladder: the likelihood fell from {reached} to {value}")
+        reached = value
+        if step < EM_STEPS:
+            ladder = improved(ladder, sums, shape)
+    return ladder, sums
+
+
+def _newton_steps(
+    days: DayKinds, ladder: Ladder, sums: Sums, shape: Shape, rest: float
+) -> tuple[Ladder, float, int, bool]:
+    """Ladder, its log-likelihood, passes taken, and whether it is a top."""
+    is_geometric = shape == "geometric"
+    unit = np.sqrt(information(ladder, sums, is_geometric))
+
+    def downhill(scaled: Floats) -> tuple[float, Floats]:
+        row = scaled / unit
+        there = ladder_at(row, ladder, is_geometric)
+        value, sums, _ = ladder_pass(days, there)
+        return -value, -slope(row, there, sums, is_geometric) / unit
+
+    found = optimize.minimize(
+        downhill,
+        coordinates(ladder, is_geometric) * unit,
+        jac=True,
+        method="L-BFGS-B",
+        options={"maxcor": 30, "maxiter": 500, "gtol": rest, "ftol": 0.0},
+    )
+    is_top = bool(np.abs(found.jac).max() <= rest)
+    return ladder_at(found.x / unit, ladder, is_geometric), -float(found.fun), found.nfev, is_top
 
 
 def improved(ladder: Ladder, sums: Sums, shape: Shape) -> Ladder:
@@ -177,69 +208,6 @@ def _ratio(part: Floats, whole: Floats) -> Floats:
     return np.divide(part, whole, out=np.zeros(part.shape), where=whole > 1e-300)
 
 
-def _free(ladder: Ladder) -> Floats:
-    """Parameters on scales without bounds, in one row."""
-    upward, below = _places(len(ladder.start))
-    return np.concatenate(
-        [
-            np.log(ladder.start[below]),
-            special.logit(ladder.entry).ravel(),
-            special.logit(ladder.contact).ravel(),
-            np.log(ladder.organic[upward]),
-            np.log(ladder.effect[upward]).ravel(),
-            np.log(ladder.kernel),
-            special.logit(ladder.recorded[1:-1]),
-            [special.logit(ladder.gone)],
-        ]
-    )
-
-
-def _places(stages: int) -> tuple[Booleans, Booleans]:
-    """Moves there are, (J, J + 1), and rungs that a stage may have behind it, (J, J)."""
-    upward = np.triu(np.ones((stages, stages + 1), dtype=np.bool_), 1)
-    return upward, np.tril(np.ones((stages, stages), dtype=np.bool_))
-
-
-def _bounded(row: Floats, like: Ladder) -> Ladder:
-    """The inverse of `_free`."""
-    stages, channels = like.contact.shape
-    upward, below = _places(stages)
-    moves = int(upward.sum())
-    sizes = [int(below.sum()), stages * channels, stages * channels, moves, moves * channels]
-    sizes += [like.kernel.size, stages - 1, 1]
-    parts = np.split(row, np.cumsum(sizes)[:-1])
-    start, kernel = np.zeros_like(like.start), np.exp(parts[5])
-    start[below] = np.exp(parts[0])
-    organic, effect = np.zeros_like(like.organic), np.zeros_like(like.effect)
-    organic[upward] = np.exp(parts[3]).clip(LEAST, 50.0)
-    effect[upward] = np.exp(parts[4]).reshape(moves, channels).clip(LEAST, 50.0)
-    recorded = like.recorded.copy()
-    recorded[1:-1] = special.expit(parts[6])[:].clip(LEAST, MOST)
-    return Ladder(
-        start=start / start.sum(),
-        entry=special.expit(parts[1]).reshape(stages, channels).clip(LEAST, MOST),
-        contact=special.expit(parts[2]).reshape(stages, channels).clip(LEAST, MOST),
-        organic=organic,
-        effect=effect,
-        kernel=kernel / kernel.sum(),
-        recorded=recorded,
-        gone=float(special.expit(parts[7][0]).clip(LEAST, 0.5)),
-    )
-
-
-def _extrapolated(
-    ladder: Ladder, first: Ladder, second: Ladder, shape: Shape, reach: float
-) -> Ladder:
-    before, once, twice = _free(ladder), _free(first), _free(second)
-    step, bend = once - before, twice - 2 * once + before
-    length = float(np.sqrt(step @ step / max(float(bend @ bend), 1e-300)))
-    length = float(np.clip(length, 1.0, max(reach, 1.0)))
-    far = _bounded(before + 2 * length * step + length**2 * bend, ladder)
-    if shape == "geometric":  # a mean of logarithms of geometric kernels is one again
-        far = far._replace(kernel=_geometric(float(far.kernel[1] / far.kernel[0]), far.kernel.size))
-    return far
-
-
 def choose_kernel(days: CustomerDays, seed: int) -> KernelChoice:
     """The kernel that makes customers likely whom it was not fitted on; the simplest of equals.
 
@@ -258,7 +226,7 @@ def choose_kernel(days: CustomerDays, seed: int) -> KernelChoice:
             if ladders
             else [first_guess(days, shape, gone) for gone in GONE]
         )
-        fits = [fit_ladder(days.part(train), shape, start, tolerance=1e-5) for start in starts]
+        fits = [fit_ladder(days.part(train), shape, start, rest=0.1) for start in starts]
         ladders[shape] = max(fits, key=lambda fit: fit.log_likelihood).ladder
         held_out[shape] = np.concatenate(
             [found for _, found, _ in customer_sums(days.part(test), ladders[shape])]

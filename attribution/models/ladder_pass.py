@@ -14,18 +14,14 @@ import numpy as np
 from numba import njit
 
 from attribution.customer_days import CustomerDays
-from attribution.models.ladder_chances import Chances, Ladder, chances
-from attribution.models.ladder_customer import (
-    Customers,
-    backward_sums,
-    forward_items,
-    new_work,
-)
+from attribution.models.ladder_chances import Chances, DayChances, Ladder, chances, day_chances
+from attribution.models.ladder_customer import backward_days, forward_days
+from attribution.models.ladder_days import DayKinds, day_kinds
 from attribution.paths import Floats, Integers
 from attribution.statistics import Booleans
 
 MOST_NUMBERS = 4_000_000  # that the sums of customers one by one may hold at a time
-CHUNKS = 32  # sums are added up in this order whatever the number of threads: the same bits
+CHUNKS = 4  # sums are added up in this order whatever the number of threads: the same bits
 
 
 class Sums(NamedTuple):
@@ -86,58 +82,120 @@ def _quiet_days(quiet_sums, powers, organic, at, sums):  # type: ignore[no-untyp
         sums[at[5] + s * size + stages] += at_risk
 
 
+@njit(cache=True)
+def _add_kinds(kinds, joint, days, events, channels, lags, at, sums):  # type: ignore[no-untyped-def]
+    """Adds days of the given kinds on which customers made the expected moves `joint`."""
+    stages = events.shape[1]
+    for row in range(len(kinds)):
+        kind = kinds[row]
+        first, last = days.touch_start[kind], days.touch_start[kind + 1]
+        rungs = days.rungs[kind]
+        contact = at[1] if days.is_first[kind] else at[3]
+        for s in range(stages):
+            present = joint[row, s].sum()
+            if present == 0.0:
+                continue
+            if not days.is_first[kind]:
+                sums[at[2] + s] += present
+                sums[at[11]] += present
+            for t in range(first, last):
+                if days.touch_lag[t] == 0:
+                    sums[contact + s * channels + days.touch_channel[t]] += present
+            at_risk = joint[row, s, s]
+            for j in range(s + 1, stages + 1):
+                moved = joint[row, s, j]
+                caused = moved / events[kind, s, j] if moved > 0.0 else 0.0
+                at_risk += moved
+                place = s * (stages + 1) + j
+                sums[at[4] + place] += caused
+                sums[at[5] + place] += at_risk
+                for t in range(first, last):
+                    cell = (place * channels + days.touch_channel[t]) * lags + days.touch_lag[t]
+                    sums[at[6] + cell] += caused
+                    sums[at[7] + cell] += at_risk
+                for rung in range(s + 1, min(j, stages - 1) + 1):
+                    sums[at[9] + rung] += moved
+                    if rungs >> (rung - 1) & 1:
+                        sums[at[8] + rung] += moved
+
+
 @njit(cache=True, nogil=True)
-def _chunk(first, last, customers, ladder, common, at, posterior):  # type: ignore[no-untyped-def]
-    """Log-likelihood, sums, sums of runs of customers first up to last; fills their posterior."""
-    longest, stages = len(common.powers), len(ladder.contact)
-    work = new_work(longest, stages)
-    sums = np.zeros(at[-1])
-    quiet_sums = np.zeros((longest + 1, stages + 1, stages + 1))
-    total = 0.0
+def _chunk(first, last, days, ladder, common, on_day, posterior):  # type: ignore[no-untyped-def]
+    """Log-likelihood and expected moves, on days by kind and in quiet runs by length, of customers
+    first up to last, and how often they left; fills their posterior.
+    """
+    longest, size = len(common.powers) - 1, len(common.powers[0])
+    most = np.diff(days.item_start[first : last + 1]).max() if last > first else 0
+    forward = np.zeros((2 * most + 2, size))
+    joint = np.zeros(on_day.moves.shape)
+    quiet_sums = np.zeros((longest + 1, size, size))
+    total, left = 0.0, 0.0
     for i in range(first, last):
-        items, likelihood = forward_items(i, customers, ladder, common, True, work)
-        total += customers.weight[i] * likelihood
+        likelihood = forward_days(
+            i, days, ladder.start, ladder.gone, common.powers, on_day.moves, on_day.silent,
+            days.kind, forward,
+        )  # fmt: skip
+        total += days.weight[i] * likelihood
         if likelihood > -math.inf:
-            backward_sums(
-                i, items, customers, ladder, common, work, at, sums, quiet_sums, posterior[i]
-            )
-    return total, sums, quiet_sums
+            left += backward_days(
+                i, days, ladder.gone, common.powers, on_day.moves, on_day.silent, days.kind,
+                forward, joint, days.kind, quiet_sums, posterior[i],
+            )  # fmt: skip
+    return total, joint, quiet_sums, left
 
 
 @njit(cache=True, nogil=True)
-def _one_by_one(customers, ladder, common, at):  # type: ignore[no-untyped-def]
-    """Log-likelihood, (N,), and sums of every customer, a row each."""
-    count, longest, stages = customers.weight.size, len(common.powers), len(ladder.contact)
-    work = new_work(longest, stages)
+def _one_by_one(days, ladder, common, on_day, at):  # type: ignore[no-untyped-def]
+    """Log-likelihood, (N,), and sums of every customer, a row each. No day is in a quiet run."""
+    count, size = days.weight.size, len(common.powers[0])
+    channels, lags, stages = ladder.contact.shape[1], ladder.kernel.size, size - 1
+    most = np.diff(days.item_start).max()
+    forward, row = np.zeros((2 * most + 2, size)), np.zeros(days.kind.size, dtype=np.int64)
+    quiet_sums, posterior = np.zeros((1, size, size)), np.zeros(stages)
     sums, likelihoods = np.zeros((count, at[-1])), np.zeros(count)
-    posterior = np.zeros(stages)
     for i in range(count):
-        quiet_sums = np.zeros((2, stages + 1, stages + 1))
-        items, likelihoods[i] = forward_items(i, customers, ladder, common, False, work)
+        first, last = days.item_start[i], days.item_start[i + 1]
+        row[first:last] = np.arange(last - first)
+        joint = np.zeros((last - first, stages, size))
+        likelihoods[i] = forward_days(
+            i, days, ladder.start, ladder.gone, common.powers, on_day.moves, on_day.silent,
+            days.kind, forward,
+        )  # fmt: skip
         if likelihoods[i] > -math.inf:
-            backward_sums(
-                i, items, customers, ladder, common, work, at, sums[i], quiet_sums, posterior
+            sums[i, at[10]] = backward_days(
+                i, days, ladder.gone, common.powers, on_day.moves, on_day.silent, days.kind,
+                forward, joint, row, quiet_sums, posterior,
+            )  # fmt: skip
+            for s in range(stages):
+                sums[i, at[0] + s * stages + days.first_stage[i]] = days.weight[i] * posterior[s]
+            _add_kinds(
+                days.kind[first:last], joint, days, on_day.events, channels, lags, at, sums[i]
             )
-            _quiet_days(quiet_sums, common.powers, ladder.organic, at, sums[i])
-    return likelihoods * customers.weight, sums
+    return likelihoods * days.weight, sums
 
 
-def ladder_pass(days: CustomerDays, ladder: Ladder) -> tuple[float, Sums, Floats]:
+def ladder_pass(days: DayKinds, ladder: Ladder) -> tuple[float, Sums, Floats]:
     """Log-likelihood of all customers, their expected sums, and their stages at entry (N, J)."""
-    customers, common, at = _prepared(days, ladder)
-    posterior = np.zeros((days.customers, days.stages))
-    cuts = np.linspace(0, days.customers, CHUNKS + 1).astype(np.int64)
+    common, on_day, at = _prepared(days, ladder)
+    stages, channels = ladder.contact.shape
+    posterior = np.zeros((days.weight.size, stages))
+    cuts = np.linspace(0, days.weight.size, CHUNKS + 1).astype(np.int64)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         found = list(
             pool.map(
-                lambda i: _chunk(cuts[i], cuts[i + 1], customers, ladder, common, at, posterior),
+                lambda i: _chunk(cuts[i], cuts[i + 1], days, ladder, common, on_day, posterior),
                 range(CHUNKS),
             )
         )
-    sums = np.sum([part[1] for part in found], axis=0)
-    _quiet_days(
-        np.sum([part[2] for part in found], axis=0), common.powers, ladder.organic, at, sums
-    )
+    joint, quiet_sums, left = (sum(part[n] for part in found) for n in (1, 2, 3))
+    sums = np.zeros(at[-1])
+    entered = np.zeros((stages, stages))
+    np.add.at(entered.T, days.first_stage, days.weight[:, None] * posterior)
+    sums[: at[1]] = entered.ravel()
+    sums[at[10]] = left
+    kinds = np.arange(len(joint))
+    _add_kinds(kinds, joint, days, on_day.events, channels, ladder.kernel.size, at, sums)
+    _quiet_days(quiet_sums, common.powers, ladder.organic, at, sums)
     return math.fsum(part[0] for part in found), _named(sums, ladder), posterior
 
 
@@ -150,16 +208,16 @@ def customer_sums(days: CustomerDays, ladder: Ladder) -> Iterator[tuple[Booleans
     for first in range(0, days.customers, at_once):
         part = np.zeros(days.customers, dtype=np.bool_)
         part[first : first + at_once] = True
-        customers, common, at = _prepared(days.part(part), ladder)
-        likelihoods, sums = _one_by_one(customers, ladder, common, at)
+        kinds = day_kinds(days.part(part), ladder.kernel.size, one_by_one=True)
+        likelihoods, sums = _one_by_one(kinds, ladder, *_prepared(kinds, ladder))
         yield part, likelihoods, _named(sums, ladder)
 
 
-def _prepared(days: CustomerDays, ladder: Ladder) -> tuple[Customers, Chances, Integers]:
-    """What the compiled code takes: customers, chances, and where the parts of the sums begin."""
-    customers = Customers(*(getattr(days, name) for name in Customers._fields))
+def _prepared(days: DayKinds, ladder: Ladder) -> tuple[Chances, DayChances, Integers]:
+    """Chances of all days, chances by kind of day, and where the parts of the sums begin."""
     at = np.concatenate([[0], np.cumsum([math.prod(shape) for shape in _shapes(ladder)])])
-    return customers, chances(ladder, int(days.last_day.max()) + 1), at
+    common = chances(ladder, days.longest)
+    return common, day_chances(days, ladder, common), at
 
 
 def _shapes(ladder: Ladder) -> list[tuple[int, ...]]:

@@ -67,28 +67,22 @@ def entries_without(days: CustomerDays, stages: Floats, groups: int) -> list[Ent
 
 @njit(cache=True)
 def _day(  # type: ignore[no-untyped-def]
-    alive,
-    met,
-    organic,
-    factor,
-    next_alive,
-    next_met,
-    given,
-    moved,
+    members, alive, met, organic, factor, next_alive, next_met, given, moved
 ):
     """One day of one set: moves `alive` and `met` on; returns the conversions.
 
+    members : (.,) channels of the set
     alive : (J,), met : (J, K, L) chance of a touch l days ago given the stage
     factor : (J, J + 1, K, L) 1 - exp(-hazards to stages above k that a touch adds)
     next_met : filled with chance times stage, to be divided by `next_alive`
     """
-    stages, channels, lags = met.shape
+    stages, _, lags = met.shape
     converted = 0.0
     next_alive[:] = 0.0
     next_met[:] = 0.0
     for s in range(stages):
         below = 0.0  # P(end below k)
-        for c in range(channels):
+        for c in members:
             for lag in range(lags):
                 given[c, lag] = 0.0  # P(end below k, and a touch)
         for k in range(s, stages + 1):
@@ -98,7 +92,7 @@ def _day(  # type: ignore[no-untyped-def]
                 for j in range(k + 1, stages + 1):
                     hazard += organic[s, j]
                 chance = math.exp(-hazard)
-                for c in range(channels):
+                for c in members:
                     for lag in range(lags):
                         chance *= 1.0 - met[s, c, lag] * factor[s, k, c, lag]
             mass = alive[s] * (chance - below)
@@ -106,7 +100,7 @@ def _day(  # type: ignore[no-untyped-def]
                 converted += mass
                 break
             next_alive[k] += mass
-            for c in range(channels):
+            for c in members:
                 for lag in range(lags):
                     f, m = factor[s, k, c, lag], met[s, c, lag]
                     moved[c, lag] = 0.0
@@ -119,17 +113,17 @@ def _day(  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _shift(alive, met, next_alive, next_met, contact, member):  # type: ignore[no-untyped-def]
+def _shift(members, alive, met, next_alive, next_met, contact):  # type: ignore[no-untyped-def]
     """The next morning: touches are a day older, today's come by the contact rates."""
-    stages, channels, lags = met.shape
+    stages, _, lags = met.shape
     for s in range(stages):
         alive[s] = next_alive[s]
-        for c in range(channels):
+        for c in members:
             for lag in range(lags - 1, 0, -1):
                 met[s, c, lag] = (
                     next_met[s, c, lag - 1] / next_alive[s] if next_alive[s] > 0 else 0.0
                 )
-            met[s, c, 0] = contact[s, c] * member[c]
+            met[s, c, 0] = contact[s, c]
 
 
 @njit(cache=True, nogil=True)
@@ -146,7 +140,7 @@ def _values(sets, entries, ladder):  # type: ignore[no-untyped-def]
                     factor[s, k, c, lag] = -math.expm1(-above * ladder.kernel[lag])
     values = np.zeros(len(sets))
     for a in range(len(sets)):
-        member = sets[a]
+        members = np.flatnonzero(sets[a])
         alive, next_alive, today = np.zeros(stages), np.zeros(stages), np.zeros(stages)
         met = np.zeros((stages, channels, lags))
         next_met, sum_met = np.zeros_like(met), np.zeros_like(met)
@@ -154,23 +148,23 @@ def _values(sets, entries, ladder):  # type: ignore[no-untyped-def]
         for e in range(len(entries.touched)):
             for s in range(stages):
                 alive[s] = entries.weight[e, s]
-                for c in range(channels):
-                    met[s, c, 0] = 1.0 if entries.touched[e, c] and member[c] else 0.0
+                for channel in members:
+                    met[s, channel, 0] = 1.0 if entries.touched[e, channel] else 0.0
             values[a] += entries.followed[0] * _day(
-                alive, met, ladder.organic, factor, next_alive, next_met, given, moved
+                members, alive, met, ladder.organic, factor, next_alive, next_met, given, moved
             )
             for s in range(stages):
                 today[s] += next_alive[s]
-                for c in range(channels):
-                    sum_met[s, c, 0] += next_met[s, c, 0]
+                for channel in members:
+                    sum_met[s, channel, 0] += next_met[s, channel, 0]
         next_alive[:] = today
         next_met[:] = sum_met
         for day in range(1, len(entries.followed)):
-            _shift(alive, met, next_alive, next_met, ladder.contact, member)
+            _shift(members, alive, met, next_alive, next_met, ladder.contact)
             for s in range(stages):
                 alive[s] *= 1.0 - ladder.gone
             values[a] += entries.followed[day] * _day(
-                alive, met, ladder.organic, factor, next_alive, next_met, given, moved
+                members, alive, met, ladder.organic, factor, next_alive, next_met, given, moved
             )
     return values
 

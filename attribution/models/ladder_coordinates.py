@@ -1,0 +1,165 @@
+"""The ladder's parameters as one row without bounds, and the slope of the likelihood along it.
+
+Hazards, shares and the kernel by their square roots, chances by the arc sine of theirs: the scales
+on which counts vary alike wherever they are (Anscombe 1948, doi 10.1093/biomet/35.3-4.246), so
+that one step length suits all of them. The slope is that of the expected log-likelihood (Fisher's
+identity): it is linear in the sums, of all customers or of each.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from attribution.models.ladder_chances import Ladder
+from attribution.models.ladder_pass import Sums
+from attribution.paths import Floats
+from attribution.statistics import Booleans
+
+LEAST = 1e-9  # hazards and chances are kept this far from their bounds, so that they may come back
+
+
+def coordinates(ladder: Ladder, is_geometric: bool) -> Floats:
+    """The row, (P,): start, entry, contact, organic, effect, kernel, recorded, gone."""
+    upward, below = places(len(ladder.start))
+    kernel = ladder.kernel
+    return np.concatenate(
+        [
+            np.sqrt(ladder.start[below]),
+            _angle(ladder.entry).ravel(),
+            _angle(ladder.contact).ravel(),
+            _root(ladder.organic[upward]),
+            _root(ladder.effect[upward]).ravel(),
+            [_angle(kernel[1] / kernel[0])] if is_geometric else np.sqrt(kernel),
+            _angle(ladder.recorded[1:-1]),
+            [_angle(ladder.gone)],
+        ]
+    )
+
+
+def ladder_at(row: Floats, like: Ladder, is_geometric: bool) -> Ladder:
+    """The inverse of `coordinates`, of a ladder with as many stages, channels and lags."""
+    stages, channels = like.contact.shape
+    upward, below = places(stages)
+    parts = _parts(row, like, is_geometric)
+    start, organic, effect = (np.zeros_like(a) for a in (like.start, like.organic, like.effect))
+    start[below] = parts[0] ** 2 + LEAST**2
+    organic[upward] = LEAST + parts[3] ** 2
+    effect[upward] = LEAST + parts[4].reshape(-1, channels) ** 2
+    recorded = like.recorded.copy()
+    recorded[1:-1] = _chance(parts[6])
+    kernel = parts[5] ** 2 + LEAST
+    if is_geometric:
+        kernel = _chance(parts[5][0]) ** np.arange(like.kernel.size)
+    return Ladder(
+        start=start / start.sum(),
+        entry=_chance(parts[1]).reshape(stages, channels),
+        contact=_chance(parts[2]).reshape(stages, channels),
+        organic=organic,
+        effect=effect,
+        kernel=kernel / kernel.sum(),
+        recorded=recorded,
+        gone=float(_chance(parts[7][0])),
+    )
+
+
+def slope(row: Floats, ladder: Ladder, sums: Sums, is_geometric: bool) -> Floats:
+    """Derivatives of the log-likelihood at a row and its ladder: (P,), or (n, P) where every array
+    of the sums has n in front.
+    """
+    upward, below = places(len(ladder.start))
+    parts = _parts(row, ladder, is_geometric)
+    entered, flat = sums.start.sum(axis=-1)[..., None], (*sums.days.shape[:-1], -1)
+    missed = entered - sums.entry, sums.days[..., None] - sums.contact
+    unrecorded = sums.passed - sums.recorded
+    root = parts[0] ** 2 + LEAST**2
+    start = sums.start[..., below] / root - entered.sum(axis=-2) / root.sum()
+    unmet = sums.effect_moves - sums.effect_days
+    by_kernel = np.einsum("sjc,...sjcl->...l", ladder.effect, unmet)
+    return np.concatenate(
+        [
+            start * 2 * parts[0],
+            _chance_slope(sums.entry.reshape(flat), missed[0].reshape(flat), parts[1]),
+            _chance_slope(sums.contact.reshape(flat), missed[1].reshape(flat), parts[2]),
+            (sums.organic_moves - sums.organic_days)[..., upward] * 2 * parts[3],
+            (unmet @ ladder.kernel)[..., upward, :].reshape(flat) * 2 * parts[4],
+            _kernel_slope(by_kernel, ladder.kernel, parts[5], is_geometric),
+            _chance_slope(sums.recorded[..., 1:-1], unrecorded[..., 1:-1], parts[6]),
+            _chance_slope(sums.left[..., None], sums.stayed[..., None], parts[7]),
+        ],
+        axis=-1,
+    )  # fmt: skip
+
+
+def information(ladder: Ladder, sums: Sums, is_geometric: bool) -> Floats:
+    """What would be known of each coordinate if nothing were hidden, (P,): four times the customers
+    or days that it is estimated from.
+    """
+    stages, channels = ladder.contact.shape
+    upward, below = places(stages)
+    moves = np.einsum("sjc,l,sjcl->l", ladder.effect, ladder.kernel, sums.effect_moves)
+    known: list[Floats | list[Floats]] = [
+        np.full(int(below.sum()), sums.start.sum()),
+        np.repeat(sums.start.sum(axis=1), channels),
+        np.repeat(sums.days, channels),
+        sums.organic_days[upward],
+        (sums.effect_days @ ladder.kernel)[upward].ravel(),
+        np.full(1 if is_geometric else ladder.kernel.size, moves.sum()),
+        sums.passed[1:-1],
+        [sums.left + sums.stayed],
+    ]
+    return 4 * np.maximum(np.concatenate(known), 1.0)
+
+
+def moving(ladder: Ladder, is_geometric: bool, near: float = 1e-6) -> Booleans:
+    """Coordinates that are not held at a bound, (P,)."""
+    row = coordinates(ladder, is_geometric)
+    is_chance = np.concatenate(
+        [
+            np.full(part.size, place in (1, 2, 6, 7))
+            for place, part in enumerate(_parts(row, ladder, is_geometric))
+        ]
+    )
+    return np.asarray((row > near**0.5) & ~(is_chance & (row > np.pi / 2 - (10 * near) ** 0.5)))
+
+
+def places(stages: int) -> tuple[Booleans, Booleans]:
+    """Moves there are, (J, J + 1), and rungs that a stage may have behind it, (J, J)."""
+    upward = np.triu(np.ones((stages, stages + 1), dtype=np.bool_), 1)
+    return upward, np.tril(np.ones((stages, stages), dtype=np.bool_))
+
+
+def _parts(row: Floats, like: Ladder, is_geometric: bool) -> list[Floats]:
+    stages, channels = like.contact.shape
+    moves = stages * (stages + 1) // 2
+    sizes = [stages * (stages + 1) // 2, stages * channels, stages * channels, moves]
+    sizes += [moves * channels, 1 if is_geometric else like.kernel.size, stages - 1]
+    return np.split(row, np.cumsum(sizes))
+
+
+def _root(hazard: Floats) -> Floats:
+    return np.sqrt(np.maximum(hazard - LEAST, 0.0))
+
+
+def _angle(chance: Floats | float) -> Floats:
+    inner = (np.asarray(chance) - LEAST) / (1 - 2 * LEAST)
+    return np.asarray(np.arcsin(np.sqrt(np.clip(inner, 0.0, 1.0))))
+
+
+def _chance(angle: Floats) -> Floats:
+    return np.asarray(LEAST + (1 - 2 * LEAST) * np.sin(angle) ** 2)
+
+
+def _chance_slope(hit: Floats, missed: Floats, angle: Floats) -> Floats:
+    chance = _chance(angle)
+    return np.asarray((hit / chance - missed / (1 - chance)) * (1 - 2 * LEAST) * np.sin(2 * angle))
+
+
+def _kernel_slope(by_kernel: Floats, kernel: Floats, part: Floats, is_geometric: bool) -> Floats:
+    """Of what the shares of the kernel bring, (..., L), to the kernel's coordinates."""
+    if not is_geometric:
+        raw = part**2 + LEAST
+        inner = by_kernel - (by_kernel @ kernel)[..., None]
+        return np.asarray(inner * 2 * part / raw.sum())
+    ratio, lag = _chance(part), np.arange(kernel.size)
+    by_ratio: Floats = (by_kernel @ (kernel * (lag - lag @ kernel)))[..., None] / ratio
+    return np.asarray(by_ratio * (1 - 2 * LEAST) * np.sin(2 * part))
