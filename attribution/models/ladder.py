@@ -17,7 +17,6 @@ from attribution.customer_days import CustomerDays
 from attribution.errors import ModelRefused
 from attribution.intervals import jackknife
 from attribution.models.ladder_chances import Ladder
-from attribution.models.ladder_days import day_kinds
 from attribution.models.ladder_em import (
     Fitted,
     Shape,
@@ -25,7 +24,7 @@ from attribution.models.ladder_em import (
     fit_ladder,
 )
 from attribution.models.ladder_influence import replicate_ladders
-from attribution.models.ladder_pass import Sums, ladder_pass
+from attribution.models.ladder_pass import Sums
 from attribution.models.ladder_tables import (
     chance_per_contact,
     diagnostics,
@@ -115,8 +114,7 @@ def ladder(
         choice = choose_kernel(days, seed)
         shape, start = choice.shape, start or choice.start
     fitted = fit_ladder(days, shape, start)
-    kinds = day_kinds(days, fitted.ladder.kernel.size)
-    _, sums, entry_stages = ladder_pass(kinds, fitted.ladder)
+    sums, entry_stages = fitted.sums, fitted.entry_stages
     entries = entries_of(days, entry_stages)
     shares, organic, incremental = divided(fitted.ladder, entries, seed)
     replicates = low = high = None

@@ -37,10 +37,14 @@ SMALL_SAMPLE = 6_000  # customers that the choice of the kernel is made on
 
 
 class Fitted(NamedTuple):
+    """A ladder at its top, the expected sums there, and the customers' stages at entry, (N, J)."""
+
     ladder: Ladder
     shape: Shape
     log_likelihood: float
     iterations: int
+    sums: Sums
+    entry_stages: Floats
 
 
 @dataclass(frozen=True)
@@ -109,7 +113,8 @@ def fit_ladder(
         ladder, reached, taken, is_top = _newton_steps(kinds, ladder, sums, shape, rest)
         passes += EM_STEPS + 1 + taken
         if is_top:
-            return Fitted(ladder, shape, reached, passes)
+            reached, sums, entry_stages = ladder_pass(kinds, ladder)
+            return Fitted(ladder, shape, reached, passes + 1, sums, entry_stages)
     raise ConvergenceError(f"ladder: not at rest after {passes} passes; sample more customers")
 
 

@@ -180,14 +180,17 @@ def ladder_pass(days: DayKinds, ladder: Ladder) -> tuple[float, Sums, Floats]:
     stages, channels = ladder.contact.shape
     posterior = np.zeros((days.weight.size, stages))
     cuts = np.linspace(0, days.weight.size, CHUNKS + 1).astype(np.int64)
+    likelihoods, left = [], 0.0
+    joint, quiet_sums = np.zeros_like(on_day.moves), np.zeros_like(common.powers)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        found = list(
-            pool.map(
-                lambda i: _chunk(cuts[i], cuts[i + 1], days, ladder, common, on_day, posterior),
-                range(CHUNKS),
-            )
-        )
-    joint, quiet_sums, left = (sum(part[n] for part in found) for n in (1, 2, 3))
+        for found in pool.map(
+            lambda i: _chunk(cuts[i], cuts[i + 1], days, ladder, common, on_day, posterior),
+            range(CHUNKS),
+        ):
+            likelihoods.append(found[0])
+            joint += found[1]
+            quiet_sums += found[2]
+            left += found[3]
     sums = np.zeros(at[-1])
     entered = np.zeros((stages, stages))
     np.add.at(entered.T, days.first_stage, days.weight[:, None] * posterior)
@@ -196,7 +199,7 @@ def ladder_pass(days: DayKinds, ladder: Ladder) -> tuple[float, Sums, Floats]:
     kinds = np.arange(len(joint))
     _add_kinds(kinds, joint, days, on_day.events, channels, ladder.kernel.size, at, sums)
     _quiet_days(quiet_sums, common.powers, ladder.organic, at, sums)
-    return math.fsum(part[0] for part in found), _named(sums, ladder), posterior
+    return math.fsum(likelihoods), _named(sums, ladder), posterior
 
 
 def customer_sums(days: CustomerDays, ladder: Ladder) -> Iterator[tuple[Booleans, Floats, Sums]]:

@@ -36,8 +36,8 @@ def diagnostics(
         "kernel_last_day": float(ladder.kernel[-1]) if ladder.kernel.size > 1 else 0.0,
     }
     told["kernel_too_short"] = float(told["kernel_last_day"] > HEAVY)  # type: ignore[operator]
-    for name, lags in LAGS.items():
-        told[f"kernel_is_{name}"] = float(fitted.shape == name and lags > 0)
+    for name in LAGS:
+        told[f"kernel_is_{name}"] = float(fitted.shape == name)
     if choice is not None:
         told |= {f"held_out_{name}": value for name, value in choice.held_out.items()}
     for j, step in enumerate(days.steps, start=1):
