@@ -21,39 +21,69 @@ from attribution.settings import one_line
 META: dict[str, Any] = {
     "encoding": "utf-8",
     "delimiter": ",",
+    "json_layout": "rows",
     "decimal": ".",
+    "thousands": "",
+    "trailing_minus": False,
+    "date_format": None,
+    "time_format": None,
     "time_zone": "UTC",
+    "dst_overlap": "later",
+    "dst_gap": "shift",
+    "null_values": [],
+    "placeholder_ids": ["null", "none", "nil", "nan", "n/a", "undefined", "unknown", "(not set)"],
     "short_rows": "reject",
     "extra_columns": "ignore",
+    "consent": "ignore",
+    "sidecar": "optional",
+    "settle_seconds": 0,
+    "max_gigabytes": 20,
     "file_date": None,
     "optional": False,
     "required": [],
     "pseudonyms": [],
 }
+EPOCHS = ("epoch_seconds", "epoch_milliseconds", "epoch_microseconds")
 TYPES = re.compile(r"varchar|timestamp|date|boolean|bigint|decimal\(\d{1,2},\d{1,2}\)")
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
 @dataclass(frozen=True)
 class Column:
+    """One column: its name in `raw`, its engine type, and its header in the file."""
+
     name: str
     type: str
+    header: str
     required: bool = False
     pseudonym: bool = False
 
 
 @dataclass(frozen=True)
 class Export:
-    """One export: a folder below landing/, a table in `raw`."""
+    """One export: a folder below landing/, a table in `raw`. _exports.yml explains each key."""
 
     name: str
     columns: tuple[Column, ...]
     encoding: str
     delimiter: str
+    json_layout: str
     decimal: str
+    thousands: str
+    trailing_minus: bool
+    date_format: str | None
+    time_format: str | None
     time_zone: str
+    dst_overlap: str
+    dst_gap: str
+    null_values: tuple[str, ...]
+    placeholder_ids: tuple[str, ...]
     short_rows: str
     extra_columns: str
+    consent: str
+    sidecar: str
+    settle_seconds: int
+    max_gigabytes: float
     file_date: re.Pattern[str] | None
     optional: bool
 
@@ -104,11 +134,8 @@ def _export(
     table: Mapping[str, Any], meta: Mapping[str, Any], problems: list[str]
 ) -> Export | None:
     name = str(table.get("name"))
-    declared = [
-        (str(column.get("name")), str(column.get("data_type")).lower().replace(" ", ""))
-        for column in table.get("columns") or []
-    ]
-    names = [column for column, _ in declared]
+    columns = tuple(_column(node, meta) for node in table.get("columns") or [])
+    names = [column.name for column in columns]
     wrong = [
         *(f"{name}: `{key}` is no key of meta" for key in sorted(set(meta) - set(META))),
         *(
@@ -118,52 +145,100 @@ def _export(
             if column not in names
         ),
         *(
-            f"{name}.{column}: data_type `{kind}` is none of varchar, timestamp, date, boolean, "
-            "bigint, decimal(p,s)"
-            for column, kind in declared
-            if not TYPES.fullmatch(kind)
+            f"{name}.{column.name}: data_type `{column.type}` is none of varchar, timestamp, date, "
+            "boolean, bigint, decimal(p,s)"
+            for column in columns
+            if not TYPES.fullmatch(column.type)
         ),
         *(f"{n}: is no lower-case name" for n in [name, *names] if not NAME.fullmatch(n)),
         *(_wrong_values(name, meta)),
     ]
-    if not declared or len(set(names)) < len(names):
+    if not columns or len(set(names)) < len(names):
         wrong.append(f"{name}: needs columns, each name once")
+    if len({column.header.casefold() for column in columns}) < len(columns):
+        wrong.append(f"{name}: two columns read the same header")
+    if meta["consent"] == "required" and ("consent", "boolean") not in [
+        (column.name, column.type) for column in columns
+    ]:
+        wrong.append(f"{name}: consent is required, so it needs a column `consent` of boolean")
     if wrong:
         problems.extend(wrong)
         return None
-    pattern = meta["file_date"]
+    values = {key: meta[key] for key in META if key not in ("required", "pseudonyms")}
     return Export(
         name=name,
-        columns=tuple(
-            Column(column, kind, column in meta["required"], column in meta["pseudonyms"])
-            for column, kind in declared
-        ),
-        encoding=meta["encoding"],
-        delimiter=meta["delimiter"],
-        decimal=meta["decimal"],
-        time_zone=meta["time_zone"],
-        short_rows=meta["short_rows"],
-        extra_columns=meta["extra_columns"],
-        file_date=re.compile(pattern) if pattern else None,
-        optional=meta["optional"],
+        columns=columns,
+        **values
+        | {
+            "file_date": re.compile(meta["file_date"]) if meta["file_date"] else None,
+            "null_values": tuple(meta["null_values"]),
+            "placeholder_ids": tuple(meta["placeholder_ids"]),
+        },
+    )
+
+
+def _column(node: Mapping[str, Any], meta: Mapping[str, Any]) -> Column:
+    name = str(node.get("name"))
+    return Column(
+        name=name,
+        type=str(node.get("data_type")).lower().replace(" ", ""),
+        header=str(_meta(node).get("header", name)),
+        required=name in meta["required"],
+        pseudonym=name in meta["pseudonyms"],
     )
 
 
 def _wrong_values(name: str, meta: Mapping[str, Any]) -> list[str]:
+    def one_of(key: str, *allowed: str) -> tuple[bool, str]:
+        return meta[key] in allowed, f"must be {' or '.join(allowed)}"
+
     checks = {
         "encoding": (_is_encoding(meta["encoding"]), "is no encoding that Python knows"),
         "delimiter": (len(str(meta["delimiter"])) == 1, "must be one character"),
-        "decimal": (meta["decimal"] in (".", ","), "must be . or ,"),
-        "time_zone": (meta["time_zone"] in available_timezones(), "is no time zone"),
-        "short_rows": (meta["short_rows"] in ("reject", "pad"), "must be reject or pad"),
-        "extra_columns": (
-            meta["extra_columns"] in ("ignore", "quarantine"),
-            "must be ignore or quarantine",
+        "json_layout": one_of("json_layout", "rows", "lists"),
+        "decimal": one_of("decimal", ".", ","),
+        "thousands": (
+            meta["thousands"] in ("", ".", ",", "'", "’", " ", "\u00a0", "\u202f")
+            and meta["thousands"] != meta["decimal"],
+            "must be empty, or one of . , ' ’ and a space, and not the decimal sign",
         ),
+        "trailing_minus": _is_boolean(meta["trailing_minus"]),
+        "date_format": _is_format(meta["date_format"]),
+        "time_format": _is_format(meta["time_format"], *EPOCHS),
+        "time_zone": (meta["time_zone"] in available_timezones(), "is no time zone"),
+        "dst_overlap": one_of("dst_overlap", "earlier", "later", "reject"),
+        "dst_gap": one_of("dst_gap", "shift", "reject"),
+        "null_values": _are_texts(meta["null_values"]),
+        "placeholder_ids": _are_texts(meta["placeholder_ids"]),
+        "short_rows": one_of("short_rows", "reject", "pad"),
+        "extra_columns": one_of("extra_columns", "ignore", "quarantine"),
+        "consent": one_of("consent", "ignore", "required"),
+        "sidecar": one_of("sidecar", "optional", "required"),
+        "settle_seconds": _is_number(meta["settle_seconds"], 0),
+        "max_gigabytes": _is_number(meta["max_gigabytes"], 1e-9),
         "file_date": (_has_one_group(meta["file_date"]), "must be a pattern with one group"),
-        "optional": (isinstance(meta["optional"], bool), "must be true or false"),
+        "optional": _is_boolean(meta["optional"]),
     }
     return [f"{name}: {key} {message}" for key, (right, message) in checks.items() if not right]
+
+
+def _is_boolean(value: object) -> tuple[bool, str]:
+    return isinstance(value, bool), "must be true or false"
+
+
+def _is_number(value: object, least: float) -> tuple[bool, str]:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and float(str(value)) >= least, f"must be a number from {least:g}"
+
+
+def _are_texts(value: object) -> tuple[bool, str]:
+    are = isinstance(value, list) and all(isinstance(text, str) for text in value)
+    return are, "must be a list of texts: write them in quotes"
+
+
+def _is_format(value: object, *names: str) -> tuple[bool, str]:
+    right = value is None or value in names or (isinstance(value, str) and "%" in value)
+    return right, f"must be a pattern such as %d.%m.%Y{''.join(f', or {name}' for name in names)}"
 
 
 def _is_encoding(name: object) -> bool:

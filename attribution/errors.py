@@ -4,6 +4,8 @@ AttributionError                exit 1
 ├── SettingsError               a setting or the environment
 ├── ContractError               _exports.yml itself
 ├── LoadError                   a landing folder or the warehouse while loading
+├── QuarantineError             what was refused, and what an operator says of it
+├── EraseError                  erasing a customer, and the list of those erased
 ├── BuildError                  dbt refused a model or a test
 ├── InvalidPaths                a path file, or statistics that contradict themselves
 ├── ModelError                  a model cannot answer
@@ -39,8 +41,20 @@ class ContractError(AttributionError):
     pass
 
 
+class Unreadable(Exception):
+    """A file as a whole cannot be read; its text is the reason to quarantine it."""
+
+
 class LoadError(AttributionError):
     may_pass = True
+
+
+class QuarantineError(AttributionError):
+    pass
+
+
+class EraseError(AttributionError):
+    pass
 
 
 class BuildError(AttributionError):

@@ -2,62 +2,51 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from pathlib import Path
+from dataclasses import asdict
+from datetime import UTC, date, datetime
+from typing import Any
 
 import duckdb
 
-from attribution.contract import Export
+from attribution import archive
+from attribution.convert import Outcome
 from attribution.errors import LoadError
+from attribution.landing import Landed, file_id
 from attribution.pseudonyms import key_id
-from attribution.warehouse import quote, scalar
-
-
-@dataclass(frozen=True)
-class Landed:
-    """A file in its landing folder, as found."""
-
-    export: Export
-    path: Path
-    sha256: str
-
-    @property
-    def name(self) -> str:
-        return self.path.name
-
-    @property
-    def file_id(self) -> int:
-        """60 bits of a hash of export and content: the same file has the same id everywhere."""
-        digest = hashlib.sha256(f"{self.export.name}/{self.sha256}".encode())
-        return int(digest.hexdigest()[:15], 16)
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of one file; rows_read = rows_loaded + rows rejected."""
-
-    state: str
-    rows_read: int = 0
-    rows_loaded: int = 0
-    extra_columns: str | None = None
-    reason: str | None = None
+from attribution.settings import Folders
+from attribution.warehouse import quote, scalar, transaction
 
 
 class Ledger:
     """Entries of one load: they carry its id, and the id of its pseudonym key."""
 
-    def __init__(self, con: duckdb.DuckDBPyConnection, key: bytes | None, load_id: str) -> None:
-        self.con, self.key, self.load_id = con, key, load_id
-        states = con.execute("select export, file, sha256, state from raw._files").fetchall()
+    def __init__(
+        self, con: duckdb.DuckDBPyConnection, folders: Folders, key: bytes | None, load_id: str
+    ) -> None:
+        self.con, self.folders, self.key, self.load_id = con, folders, key, load_id
+        self._check_archive()
+        self._check_key()
+        known = con.execute(
+            "select export, file, sha256, state, verdict from raw._files"
+        ).fetchall()
         self._states: dict[tuple[str, str], str] = {
-            (export, sha): state for export, _, sha, state in states
+            (export, sha): verdict if verdict == "requeued" else state
+            for export, _, sha, state, verdict in known
         }
-        self._loaded = {(export, file) for export, file, _, state in states if state == "loaded"}
+        self._loaded = {(export, file) for export, file, _, state, _ in known if state == "loaded"}
 
-    def check_key(self) -> None:
+    def _check_archive(self) -> None:
+        """Refuse an empty warehouse beside a full archive: it was lost, and would look whole."""
+        if scalar(self.con, "select count(*) from raw._files") == 0:
+            lost = [e for e in archive.entries(self.folders) if e["state"] == "loaded"]
+            if lost:
+                raise LoadError(
+                    f"load: the warehouse is empty and the archive holds {len(lost)} files that it "
+                    f"knew: `attribution rebuild`, or remove {self.folders.archive} to forget them"
+                )
+
+    def _check_key(self) -> None:
         """Refuse to mix pseudonyms of two keys."""
         other = scalar(
             self.con,
@@ -74,53 +63,28 @@ class Ledger:
 
     def knows(self, landed: Landed) -> bool:
         """Whether these bytes were loaded or quarantined already, under whatever name."""
-        state = self._states.get((landed.export.name, landed.sha256), "replaced")
-        return state != "replaced"
+        state = self._states.get((landed.export.name, landed.sha256))
+        return state not in (None, "replaced", "requeued")
 
-    def forget_former(self, landed: Landed) -> None:
-        """New bytes under an old name replace what that file brought."""
-        if (landed.export.name, landed.name) not in self._loaded:
-            return
-        former = self.con.execute(
-            "update raw._files set state = 'replaced' "
-            "where export = ? and file = ? and state = 'loaded' returning file_id, sha256",
-            [landed.export.name, landed.name],
-        ).fetchall()
-        for file_id, sha256 in former:
-            self._states[landed.export.name, sha256] = "replaced"
-            self.con.execute(
-                f"delete from raw.{quote(landed.export.name)} where _file_id = ?", [file_id]
-            )
+    def take(self, landed: Landed, outcome: Outcome) -> None:
+        """Rows and entry of a file in one transaction; new bytes of an old name replace its rows.
 
-    def enter(self, landed: Landed, outcome: Outcome) -> None:
-        if (landed.export.name, landed.sha256) in self._states:
-            self.con.execute(
-                "delete from raw._files where export = ? and sha256 = ?",
-                [landed.export.name, landed.sha256],
+        The journal of the archive is written last before the commit: see archive.py.
+        """
+        entry = self._entry(landed, outcome)
+        with transaction(self.con):
+            replaced = self._forget_former(landed) if outcome.state == "loaded" else []
+            if (landed.export.name, landed.sha256) in self._states:
+                delete_rows(self.con, entry)
+            insert_entry(self.con, entry)
+            if outcome.state == "loaded":
+                insert_rows(self.con, self.folders, entry)
+            archive.append(self.folders, [*replaced, entry])
+        for former in replaced:
+            self._states[former["export"], former["sha256"]] = "replaced"
+            archive.rows_file(self.folders, former["export"], former["sha256"]).unlink(
+                missing_ok=True
             )
-        self.con.execute(
-            "insert into raw._files by name select ? as file_id, ? as export, ? as file, "
-            "? as sha256, ? as bytes, try_cast(? as date) as file_date, ? as state, "
-            "? as rows_read, ? as rows_loaded, ? as rows_rejected, ? as extra_columns, "
-            "? as reason, ? as key_id, ? as load_id, ? as loaded_at, true as is_landed",
-            [
-                landed.file_id,
-                landed.export.name,
-                landed.name,
-                landed.sha256,
-                landed.path.stat().st_size,
-                landed.export.date_of(landed.name),
-                outcome.state,
-                outcome.rows_read,
-                outcome.rows_loaded,
-                outcome.rows_read - outcome.rows_loaded,
-                outcome.extra_columns,
-                outcome.reason,
-                key_id(self.key),
-                self.load_id,
-                datetime.now(UTC).replace(tzinfo=None),
-            ],
-        )
         self._states[landed.export.name, landed.sha256] = outcome.state
         if outcome.state == "loaded":
             self._loaded.add((landed.export.name, landed.name))
@@ -132,3 +96,83 @@ class Ledger:
             "(select unnest(?::varchar[]))",
             [[f"{landed.export.name}/{landed.sha256}" for landed in files]],
         )
+
+    def _forget_former(self, landed: Landed) -> list[dict[str, Any]]:
+        """The entries of files that this one replaces, their rows removed."""
+        if (landed.export.name, landed.name) not in self._loaded:
+            return []
+        former = read_entries(
+            self.con,
+            "export = ? and file = ? and state = 'loaded' and sha256 <> ?",
+            [landed.export.name, landed.name, landed.sha256],
+        )
+        for entry in former:
+            entry["state"] = "replaced"
+            insert_entry(self.con, entry)
+            delete_rows(self.con, entry)
+        return former
+
+    def _entry(self, landed: Landed, outcome: Outcome) -> dict[str, Any]:
+        return {
+            "export": landed.export.name,
+            "file": landed.name,
+            "sha256": landed.sha256,
+            "bytes": landed.path.stat().st_size,
+            "file_date": _date(landed.export.date_of(landed.name)),
+            **asdict(outcome),
+            "key_id": key_id(self.key),
+            "load_id": self.load_id,
+            "loaded_at": datetime.now(UTC).replace(tzinfo=None).isoformat(),
+            "verdict": None,
+        }
+
+
+def insert_entry(con: duckdb.DuckDBPyConnection, entry: dict[str, Any]) -> None:
+    """Write an entry of the ledger over an earlier one of the same file."""
+    con.execute(
+        "delete from raw._files where export = ? and sha256 = ?", [entry["export"], entry["sha256"]]
+    )
+    names = ", ".join(f"? as {quote(name)}" for name in entry)
+    con.execute(
+        f"insert into raw._files by name select ? as file_id, true as is_landed, {names}",
+        [file_id(entry["export"], entry["sha256"]), *entry.values()],
+    )
+
+
+def read_entries(
+    con: duckdb.DuckDBPyConnection, where: str, parameters: list[Any]
+) -> list[dict[str, Any]]:
+    found = con.execute(
+        f"select * exclude (file_id, is_landed) "
+        f"replace (file_date::varchar as file_date, loaded_at::varchar as loaded_at) "
+        f"from raw._files where {where} order by export, file, sha256",
+        parameters,
+    )
+    names = [column[0] for column in found.description or []]
+    return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
+
+
+def insert_rows(con: duckdb.DuckDBPyConnection, folders: Folders, entry: dict[str, Any]) -> None:
+    """A file's rows, from the archive into its raw table; columns that it lacks are NULL."""
+    con.execute(
+        f"insert into raw.{quote(entry['export'])} by name "
+        "select * exclude (_clock_change), cast(? as bigint) as _file_id from read_parquet(?)",
+        [
+            file_id(entry["export"], entry["sha256"]),
+            str(archive.rows_file(folders, entry["export"], entry["sha256"])),
+        ],
+    )
+
+
+def delete_rows(con: duckdb.DuckDBPyConnection, entry: dict[str, Any]) -> None:
+    con.execute(
+        f"delete from raw.{quote(entry['export'])} where _file_id = ?",
+        [file_id(entry["export"], entry["sha256"])],
+    )
+
+
+def _date(text: str | None) -> str | None:
+    try:
+        return date.fromisoformat(text).isoformat() if text else None
+    except ValueError:
+        return None

@@ -19,9 +19,11 @@ from attribution import publish as versions
 from attribution.attribute import attribute
 from attribution.contract import Export, read_contract
 from attribution.errors import AttributionError, NoConversions, OutOfOrder
-from attribution.exports import load_exports, unknown_folders
+from attribution.exports import load_exports
+from attribution.reading import ReadingProcess
 from attribution.runs import STEPS, RunRecord, lock
 from attribution.settings import Folders, Settings, hmac_key, load_settings
+from attribution.suppression import people
 from attribution.transform import dbt
 from attribution.validation import read_suite, refuse, validate
 from attribution.warehouse import open_published, open_warehouse, quote, scalar, transaction
@@ -117,22 +119,20 @@ def _load(line: Line, record: RunRecord) -> Figures:
     contract = read_contract(line.folders.contract)
     key = hmac_key(line.settings)
     _empty(line.folders)
-    with open_warehouse(line.folders, line.settings) as con:
-        counts = load_exports(
+    with (
+        open_warehouse(line.folders, line.settings) as con,
+        ReadingProcess(line.folders, line.settings, people(line.folders, key)) as read,
+    ):
+        counts, warnings = load_exports(
             con,
             contract,
             line.folders,
             key,
             load_id=str(record.started_at),
+            read=read,
             progress=lambda done, total, what: line.progress("load", done, total, what),
         )
-    figures: Figures = {"run": record.run, **counts}
-    strangers = unknown_folders(contract, line.folders.landing)
-    if strangers:
-        figures["warnings"] = [
-            f"landing/{name}: no export of that name in _exports.yml" for name in strangers
-        ]
-    return figures
+    return {"run": record.run, **counts, "warnings": warnings}
 
 
 def _check_exports(line: Line, record: RunRecord) -> Figures:

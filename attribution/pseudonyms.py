@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import duckdb
 import pyarrow as pa
@@ -23,19 +24,56 @@ def key_id(key: bytes | None) -> str:
     return "none" if key is None else hashlib.sha256(b"key id:" + key).hexdigest()[:12]
 
 
-def register_pseudonyms(
-    con: duckdb.DuckDBPyConnection,
-    rows: str,
-    parameters: list[object],
-    columns: Sequence[Column],
-    key: bytes,
-) -> None:
-    """A table `_pseudonyms` (id, pseudonym) in memory for the ids of some rows, each id once."""
-    ids = " union all ".join(
-        f"select {quote('_text_' + column.name)} as id from ({rows})" for column in columns
-    )
-    found = con.execute(
-        f"select distinct id from ({ids}) where id is not null", parameters * len(columns)
-    ).to_arrow_table()["id"]
-    names = [pseudonym(key, identifier) for identifier in found.to_pylist()]
-    con.register("_pseudonyms", pa.table({"id": found, "pseudonym": pa.array(names, pa.string())}))
+@dataclass(frozen=True)
+class People:
+    """How customer ids are kept, and whose are kept no longer.
+
+    key : of the pseudonyms; None keeps the ids as they are.
+    salt, suppressed : tokens of erased customers, see `token`.
+    """
+
+    key: bytes | None = None
+    salt: bytes = b""
+    suppressed: frozenset[str] = frozenset()
+
+    def stored(self, identifier: str) -> str:
+        """An id as the warehouse keeps it."""
+        return identifier if self.key is None else pseudonym(self.key, identifier)
+
+    def token(self, stored: str) -> str:
+        """What the suppression list knows of an erased customer: enough to know them again."""
+        return hmac.digest(self.salt, stored.encode(), "sha256").hex()
+
+    def register(
+        self,
+        con: duckdb.DuckDBPyConnection,
+        rows: str,
+        parameters: list[object],
+        columns: Sequence[Column],
+    ) -> Sequence[Column]:
+        """A table `_people` (id, stored, is_suppressed) in memory for some rows, each id once.
+
+        Returns the columns that must be looked up in it: none where ids stay as they are and
+        nobody was erased.
+        """
+        if not columns or (self.key is None and not self.suppressed):
+            return []
+        ids = " union all ".join(
+            f"select {quote('_text_' + column.name)} as id from ({rows})" for column in columns
+        )
+        found = con.execute(
+            f"select distinct id from ({ids}) where id is not null", parameters * len(columns)
+        ).to_arrow_table()["id"]
+        stored = [self.stored(identifier) for identifier in found.to_pylist()]
+        erased = [bool(self.suppressed) and self.token(id) in self.suppressed for id in stored]
+        con.register(
+            "_people",
+            pa.table(
+                {
+                    "id": found,
+                    "stored": pa.array(stored, pa.string()),
+                    "is_suppressed": pa.array(erased, pa.bool_()),
+                }
+            ),
+        )
+        return columns

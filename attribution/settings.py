@@ -157,6 +157,11 @@ class Folders:
         return self.state / "warehouse.duckdb"
 
     @property
+    def archive(self) -> Path:
+        """What was loaded, under pseudonyms: enough to build the warehouse anew."""
+        return self.state / "archive"
+
+    @property
     def quarantine(self) -> Path:
         return self.state / "quarantine"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,11 +16,13 @@ create schema if not exists raw;
 create table if not exists raw._files (
     file_id bigint not null, export varchar not null, file varchar not null,
     sha256 varchar not null, bytes bigint not null, file_date date,
-    state varchar not null check (state in ('loaded', 'quarantined', 'replaced')),
+    state varchar not null check (state in ('loaded', 'quarantined', 'replaced', 'expired')),
     rows_read bigint not null, rows_loaded bigint not null, rows_rejected bigint not null,
+    rows_suppressed bigint not null, rows_dst_overlap bigint not null, rows_dst_gap bigint not null,
     extra_columns varchar, reason varchar, key_id varchar, load_id varchar not null,
     loaded_at timestamp not null, is_landed boolean not null default true,
-    check (rows_read = rows_loaded + rows_rejected)
+    verdict varchar check (verdict in ('requeued', 'dropped')),
+    check (rows_read = rows_loaded + rows_rejected + rows_suppressed)
 );
 create table if not exists raw._run (
     run_date date not null, as_of timestamp not null, window_from timestamp not null
@@ -81,31 +83,62 @@ def columns_of(con: duckdb.DuckDBPyConnection, schema: str, table: str) -> dict[
 
 @contextmanager
 def open_warehouse(
-    folders: Folders, settings: Settings, *, read_only: bool = False
+    folders: Folders, settings: Settings, *, read_only: bool = False, path: Path | None = None
 ) -> Iterator[duckdb.DuckDBPyConnection]:
-    """The warehouse with UTC as its zone and spilling confined to the state folder."""
-    options: dict[str, str | bool | int | float | list[str]] = {
+    """The warehouse with UTC as its zone; it may touch state/ and publish/ and nothing else."""
+    path = path or folders.warehouse
+    try:
+        con = duckdb.connect(str(path), read_only=read_only, config=_options(folders, settings))
+    except duckdb.Error as error:
+        raise AttributionError(
+            f"{path} cannot be opened: {one_line(error)}; see that no other program holds it, else "
+            "restore it, or build it anew from the archive: `attribution rebuild`"
+        ) from None
+    try:
+        if not read_only:
+            con.execute(RAW_TABLES)
+            if "rows_suppressed" not in columns_of(con, "raw", "_files"):
+                raise AttributionError(
+                    f"{path} is of an earlier version of attribution: move {folders.state} away "
+                    "and run again: the landed files build it anew"
+                )
+        lock_down(con, [folders.state, folders.publish])
+        yield con
+    finally:
+        con.close()
+
+
+@contextmanager
+def open_reader(folders: Folders, settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
+    """An engine without a warehouse, for reading landed files into the archive."""
+    con = duckdb.connect(":memory:", config=_options(folders, settings))
+    try:
+        lock_down(con, [folders.landing, folders.scratch, folders.archive])
+        yield con
+    finally:
+        con.close()
+
+
+def lock_down(con: duckdb.DuckDBPyConnection, places: Sequence[Path]) -> None:
+    """Files outside of some folders, extensions and settings are out of reach from here on."""
+    listed = ", ".join(literal(str(place)) for place in places)
+    con.execute(
+        f"set TimeZone = 'UTC'; set enable_progress_bar = false; "
+        f"set allowed_directories = [{listed}]; "
+        "set enable_external_access = false; set lock_configuration = true"
+    )
+
+
+def _options(
+    folders: Folders, settings: Settings
+) -> dict[str, str | bool | int | float | list[str]]:
+    return {
         "storage_compatibility_version": STORAGE_VERSION,
         "memory_limit": settings.memory_limit,
         "temp_directory": str(folders.scratch / "spill"),
         "autoinstall_known_extensions": False,
         "autoload_known_extensions": False,
     }
-    try:
-        con = duckdb.connect(str(folders.warehouse), read_only=read_only, config=options)
-    except duckdb.Error as error:
-        raise AttributionError(
-            f"{folders.warehouse} cannot be opened: {one_line(error)}; see that no other program "
-            "holds it, else restore it, or move it away and run again: the landed files rebuild "
-            "all of it but credit_history, whose rows stand in publish/current"
-        ) from None
-    try:
-        con.execute("set TimeZone = 'UTC'; set enable_progress_bar = false")
-        if not read_only:
-            con.execute(RAW_TABLES)
-        yield con
-    finally:
-        con.close()
 
 
 @contextmanager

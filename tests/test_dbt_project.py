@@ -70,7 +70,9 @@ def warehouse(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
     settings = load_settings(PROJECT)
     with open_warehouse(folders, settings) as con:
         contract = read_contract(folders.contract)
-        load_exports(con, contract, folders, None, "a load of nothing", lambda *_: None)
+        load_exports(
+            con, contract, folders, None, "a load of nothing", pytest.fail, lambda *_: None
+        )
     warehouse = Warehouse(folders, settings)
     statuses = warehouse.dbt("build", "--exclude-resource-type", "unit_test")
     assert set(statuses.values()) == {"success", "pass"}

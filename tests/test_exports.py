@@ -4,10 +4,11 @@ import csv
 import gzip
 import io
 import json
+import shutil
 import stat
 import unicodedata
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -21,14 +22,14 @@ from conftest import ROOT, real_export
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from attribution import ledger as ledgers
-from attribution import readers
+from attribution import archive, readers
 from attribution.contract import read_contract
+from attribution.convert import convert
 from attribution.errors import LoadError
-from attribution.exports import load_exports, unknown_folders
-from attribution.pseudonyms import pseudonym
+from attribution.exports import load_exports
+from attribution.pseudonyms import People, pseudonym
 from attribution.settings import Folders, load_settings
-from attribution.warehouse import open_warehouse
+from attribution.warehouse import open_reader, open_warehouse
 
 CONTRACT = read_contract(ROOT / "dbt_project" / "models" / "staging" / "_exports.yml")
 SETTINGS = load_settings(ROOT / "dbt_project")
@@ -44,6 +45,8 @@ class Loader:
     con: duckdb.DuckDBPyConnection
     key: bytes | None = None
     contract: dict[str, Any] | None = None
+    people: People | None = None
+    warnings: list[str] = field(default_factory=list)
 
     def land(self, name: str, content: str | bytes, export: str = "conversions") -> Path:
         path = self.folders.landing / export / name
@@ -55,7 +58,18 @@ class Loader:
         contract = dict(self.contract or CONTRACT)
         if changes:
             contract["conversions"] = replace(contract["conversions"], **changes)
-        return load_exports(self.con, contract, self.folders, self.key, "load", lambda *_: None)
+        people = self.people or People(self.key)
+        with open_reader(self.folders, SETTINGS) as con:
+            counts, self.warnings[:] = load_exports(
+                self.con,
+                contract,
+                self.folders,
+                self.key,
+                "load",
+                lambda job: convert(con, contract[job.export], job, self.folders, people),
+                lambda *_: None,
+            )
+        return counts
 
     def rows(self, sql: str) -> list[tuple]:
         return self.con.execute(sql).fetchall()
@@ -340,11 +354,16 @@ def test_unfinished_hidden_and_linked_files_are_left_alone(loader: Loader, tmp_p
     (loader.folders.landing / "steps").symlink_to(tmp_path)
     assert loader.load()["rows_read"] == 0
     assert loader.states() == []
+    assert loader.warnings == [
+        "landing/steps is a link: move the files themselves",
+        "landing/conversions/d.csv is a link: move the file itself",
+    ]
 
 
 def test_unknown_folder_is_named(loader: Loader) -> None:
     (loader.folders.landing / "converions").mkdir()
-    assert unknown_folders(CONTRACT, loader.folders.landing) == ["converions"]
+    loader.load()
+    assert loader.warnings == ["landing/converions: no export of that name in _exports.yml"]
 
 
 def test_missing_landing_folder_is_one_clear_line(loader: Loader) -> None:
@@ -364,7 +383,7 @@ def test_rows_and_ledger_come_together_or_not_at_all(
         raise OSError("disk full")
 
     with monkeypatch.context() as patch:
-        patch.setattr(ledgers.Ledger, "enter", fail)
+        patch.setattr(archive, "append", fail)
         with pytest.raises(LoadError, match=r"conversions/a\.csv: disk full"):
             loader.load()
     assert loader.conversions() == []
@@ -444,6 +463,7 @@ def test_any_text_comes_back_by_either_reader(
     for number, goal in enumerate(goals):
         writer.writerow([f"c{number}", "k", "2026-01-01", goal, "1"])
     loader.con.execute("delete from raw._files")
+    shutil.rmtree(loader.folders.archive, ignore_errors=True)
     loader.con.execute("drop table if exists raw.conversions")
     loader.land("a.csv", text.getvalue())
     with pytest.MonkeyPatch.context() as patch:
@@ -465,7 +485,7 @@ def test_both_readers_agree_on_a_real_export(
     kinds = ("varchar", "timestamp", "varchar", "bigint", "decimal(18,4)", "varchar")
     base = CONTRACT["conversions"]
     declared = [
-        replace(base.columns[0], name=name, type=kind, required=True)
+        replace(base.columns[0], name=name, header=name, type=kind, required=True)
         for name, kind in zip(columns, kinds, strict=True)
     ]
     found = []

@@ -1,0 +1,149 @@
+"""A process of its own that reads landed files: whatever a file does to it, the run goes on.
+
+Started as `python -m attribution.reading`. It reads one JSON line per request from its standard
+input, the first of which holds its setup, the pseudonym key among it, and answers each with one.
+It has no warehouse, and its engine may touch landing/, the archive and the scratch folder only.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from attribution.convert import Job, Outcome, convert
+from attribution.errors import LoadError
+from attribution.pseudonyms import People
+from attribution.settings import Folders, Settings, one_line
+
+PR_SET_PDEATHSIG = 1
+
+
+class ReadingProcess:
+    """The process, started with the first file; a context manager that ends it.
+
+    Called with a Job it returns the Outcome. A file that brings the process down twice is
+    quarantined.
+    """
+
+    def __init__(self, folders: Folders, settings: Settings, people: People) -> None:
+        self.setup = {
+            "folders": {name: str(value) for name, value in vars(folders).items()},
+            "settings": settings.model_dump(mode="json"),
+            "key": people.key.hex() if people.key is not None else None,
+            "salt": people.salt.hex(),
+            "suppressed": sorted(people.suppressed),
+        }
+        self.process: subprocess.Popen[str] | None = None
+
+    def __enter__(self) -> ReadingProcess:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._end()
+
+    def __call__(self, job: Job) -> Outcome:
+        for _ in range(2):
+            answer = self._ask(job)
+            if answer is not None:
+                break
+            died = self._end()
+        else:
+            return Outcome("quarantined", reason=f"brings the reading process down ({died})")
+        if "error" in answer:
+            raise LoadError(answer["error"])
+        return Outcome(**answer)
+
+    def _ask(self, job: Job) -> dict[str, Any] | None:
+        """The answer, or None where the process died over it."""
+        if self.process is None:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "attribution.reading"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                text=True,
+                encoding="utf-8",
+            )
+            self._send(self.setup)
+        self._send(asdict(job))
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        answer: dict[str, Any] | None = json.loads(line) if line.endswith("\n") else None
+        return answer
+
+    def _send(self, message: dict[str, Any]) -> None:
+        assert self.process is not None
+        assert self.process.stdin is not None
+        try:
+            self.process.stdin.write(json.dumps(message, default=str) + "\n")
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            pass  # it is dead; the missing answer tells
+
+    def _end(self) -> str:
+        """Stop the process; returns how it ended."""
+        if self.process is None:
+            return "not started"
+        process, self.process = self.process, None
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdout.close()
+        try:
+            process.stdin.close()
+            code = process.wait(timeout=5)
+        except (BrokenPipeError, subprocess.TimeoutExpired):
+            process.kill()
+            code = process.wait()
+        return signal.Signals(-code).name if code < 0 else f"exit code {code}"
+
+
+def main() -> None:
+    """Answer requests until the standard input ends."""
+    from attribution.contract import read_contract
+    from attribution.warehouse import open_reader
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the run itself decides when to stop
+    if sys.platform == "linux":  # not to write on where the run was killed
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() == 1:
+            return
+    setup = json.loads(sys.stdin.readline())
+    folders = Folders(**{name: Path(value) for name, value in setup["folders"].items()})
+    people = People(
+        key=bytes.fromhex(setup["key"]) if setup["key"] is not None else None,
+        salt=bytes.fromhex(setup["salt"]),
+        suppressed=frozenset(setup["suppressed"]),
+    )
+    settings = Settings.model_validate(setup["settings"])
+    contract = read_contract(folders.contract)
+    for line in sys.stdin:
+        job = Job(**json.loads(line))
+        job = Job(job.export, Path(job.path), job.sha256, job.rows)
+        with open_reader(folders, settings) as con:
+            answer = _answer(con, contract, job, folders, people)
+        sys.stdout.write(json.dumps(answer) + "\n")
+        sys.stdout.flush()
+
+
+def _answer(con: Any, contract: Any, job: Job, folders: Folders, people: People) -> dict[str, Any]:
+    try:
+        return asdict(convert(con, contract[job.export], job, folders, people))
+    except Exception as error:  # the machine's fault or ours: the run stops and says so
+        return {"error": one_line(f"{type(error).__name__}: {error}")}
+
+
+if __name__ == "__main__":
+    main()

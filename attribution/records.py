@@ -1,0 +1,189 @@
+"""Text read record by record, so that every rejected row keeps its line and raw text."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import json
+import re
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+from attribution.contract import Export
+from attribution.errors import Unreadable
+from attribution.settings import one_line
+
+SEPARATOR_LINE = re.compile(r"sep=(.)\r?\n?", re.IGNORECASE)
+LONGEST_FIELD = 2**20
+
+
+@dataclass(frozen=True)
+class Record:
+    """One record of a file; `values` by header, `reason` where its shape is wrong."""
+
+    line: int
+    raw: str
+    values: dict[str, str | None]
+    reason: str | None = None
+
+
+def header(export: Export, path: Path) -> tuple[list[str], int]:
+    """The names in a CSV file's header, and how many lines stand above it: one where it says sep=.
+
+    Raises
+    ------
+    Unreadable
+        where there is none, or it contradicts itself or the contract.
+    """
+    csv.field_size_limit(LONGEST_FIELD)
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as text:
+            above = _separator_line(export, text)
+            names = next(csv.reader(text, delimiter=export.delimiter, strict=True), [])
+    except UnicodeError as error:
+        raise Unreadable(f"not {export.encoding}: {one_line(error)}") from None
+    except csv.Error as error:
+        raise Unreadable(f"line 1: {one_line(error)}") from None
+    names = [name.strip() for name in names]
+    if not any(names):
+        raise Unreadable("no header")
+    folded = [name.casefold() for name in names]
+    twice = next((n for n in names if folded.count(n.casefold()) > 1), None)
+    if twice is not None:
+        raise Unreadable(f"column `{twice}` stands twice in the header")
+    return names, above
+
+
+def _separator_line(export: Export, text: TextIO) -> int:
+    """Step over the line with which a spreadsheet names its delimiter."""
+    said = SEPARATOR_LINE.fullmatch(text.readline())
+    if said is None:
+        text.seek(0)
+        return 0
+    if said.group(1) != export.delimiter:
+        raise Unreadable(f"line 1 says sep={said.group(1)}, _exports.yml says {export.delimiter}")
+    return 1
+
+
+class Lines:
+    """Lines of a text, remembering those of the record at hand so that they can be given back."""
+
+    def __init__(self, text: Iterator[str]) -> None:
+        self.text, self.again = text, deque[str]()
+        self.record: list[str] = []
+        self.number = 0
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        line = self.again.popleft() if self.again else next(self.text)
+        self.record.append(line)
+        return line
+
+    def take(self, keep: int | None = None) -> str:
+        """The record's text, ended; all but its first `keep` lines are read once more."""
+        if keep is not None:
+            self.again.extendleft(reversed(self.record[keep:]))
+            del self.record[keep:]
+        raw = "".join(self.record)
+        self.number += len(self.record)
+        self.record = []
+        return raw.rstrip("\r\n")
+
+
+def csv_records(export: Export, path: Path) -> Iterator[Record]:
+    names, above = header(export, path)
+    with path.open(encoding="utf-8-sig", newline="") as text:
+        lines = Lines(text)
+        reader = csv.reader(lines, delimiter=export.delimiter, strict=True)
+        try:
+            for _ in range(above):
+                next(lines)
+            next(reader)
+            lines.take()
+            while True:
+                line = lines.number + 1
+                try:
+                    fields = next(reader)
+                except StopIteration:
+                    return
+                except csv.Error as error:
+                    # A lost quote swallows what follows: only its own line is at fault.
+                    yield Record(line, lines.take(keep=1), {}, one_line(error))
+                    reader = csv.reader(lines, delimiter=export.delimiter, strict=True)
+                    continue
+                raw = lines.take()
+                if "\0" in raw:
+                    yield Record(line, raw.replace("\0", "\\0"), {}, "holds a NUL byte")
+                elif fields:
+                    yield _shaped(export, names, line, raw, fields)
+        except UnicodeError as error:
+            raise Unreadable(f"not {export.encoding}: {one_line(error)}") from None
+
+
+def _shaped(export: Export, names: list[str], line: int, raw: str, fields: list[str]) -> Record:
+    if len(fields) > len(names) or (len(fields) < len(names) and export.short_rows == "reject"):
+        return Record(line, raw, {}, f"{len(fields)} fields instead of {len(names)}")
+    return Record(line, raw, dict(zip(names, fields, strict=False)))
+
+
+def json_records(export: Export, path: Path, present: dict[str, str]) -> Iterator[Record]:
+    """Records of JSON; the columns that any of them holds are added to `present`."""
+    try:
+        with path.open(encoding="utf-8-sig") as text:
+            for line, raw, value in _json_values(export, text):
+                if isinstance(value, ValueError | RecursionError):
+                    yield Record(line, raw, {}, f"not JSON: {one_line(value)}")
+                elif not isinstance(value, dict):
+                    yield Record(line, raw, {}, "not a JSON object")
+                elif "\0" in raw or "\\u0000" in raw:
+                    yield Record(line, raw.replace("\0", "\\0"), {}, "holds a NUL byte")
+                else:
+                    present.update(dict.fromkeys(value, "VARCHAR"))
+                    yield Record(line, raw, {k: _json_text(item) for k, item in value.items()})
+    except UnicodeError as error:
+        raise Unreadable(f"not {export.encoding}: {one_line(error)}") from None
+
+
+def _json_values(export: Export, text: TextIO) -> Iterator[tuple[int, str, Any]]:
+    """(line, raw text, value or error) for lines of JSON, or for the items of arrays."""
+    # Numbers stay as they are written: 2108382086.1641140638 is an id. NaN is nothing.
+    decode = json.JSONDecoder(parse_float=str, parse_int=str, parse_constant=lambda _: None).decode
+    numbered = enumerate(text, start=1)
+    number, first = next(((n, line) for n, line in numbered if line.strip()), (1, ""))
+    if export.json_layout == "lists" or first.lstrip().startswith("["):
+        try:
+            whole = decode(first + "".join(line for _, line in numbered))
+        except (ValueError, RecursionError) as error:
+            raise Unreadable(f"not JSON: {one_line(error)}") from None
+        for place, item in enumerate(_items(export, whole), start=1):
+            yield place, json.dumps(item, ensure_ascii=False), item
+        return
+    for place, line in itertools.chain([(number, first)], numbered):
+        if line.strip():
+            try:
+                yield place, line.rstrip("\r\n"), decode(line)
+            except (ValueError, RecursionError) as error:
+                yield place, line.rstrip("\r\n"), error
+
+
+def _items(export: Export, whole: Any) -> Iterator[Any]:
+    if export.json_layout == "rows":
+        yield from whole
+        return
+    if not isinstance(whole, dict) or not all(isinstance(rows, list) for rows in whole.values()):
+        raise Unreadable("json_layout is `lists`, and this is no object of arrays")
+    for rows in whole.values():
+        yield from rows
+
+
+def _json_text(value: Any) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,43 @@
+"""Erased customers, known again by a token and by nothing else.
+
+state/suppressed.json holds a salt and, per erased id, HMAC-SHA256(salt, the id as it was stored).
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Iterable
+from pathlib import Path
+
+from attribution.errors import EraseError
+from attribution.pseudonyms import People
+from attribution.settings import Folders, one_line
+
+
+def people(folders: Folders, key: bytes | None) -> People:
+    """How ids are kept, with the list of those that are kept no longer."""
+    try:
+        kept = json.loads(_file(folders).read_text())
+        return People(key, bytes.fromhex(kept["salt"]), frozenset(kept["tokens"]))
+    except FileNotFoundError:
+        return People(key, secrets.token_bytes(32))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise EraseError(
+            f"{_file(folders)} cannot be read: {one_line(error)}; restore it: without it erased "
+            "customers would come back"
+        ) from None
+
+
+def suppress(folders: Folders, people: People, stored: Iterable[str]) -> People:
+    """Add ids, as stored, to the list; returns the people who know it."""
+    tokens = people.suppressed | {people.token(one) for one in stored}
+    half = _file(folders).with_suffix(".tmp")
+    half.write_text(json.dumps({"salt": people.salt.hex(), "tokens": sorted(tokens)}))
+    half.chmod(0o600)
+    half.replace(_file(folders))
+    return People(people.key, people.salt, tokens)
+
+
+def _file(folders: Folders) -> Path:
+    return folders.state / "suppressed.json"

@@ -1,0 +1,94 @@
+"""A landed file unpacked, in UTF-8, no larger than the contract allows, its sums checked."""
+
+from __future__ import annotations
+
+import codecs
+import gzip
+import io
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, AnyStr, cast
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from attribution.contract import Export
+from attribution.errors import Unreadable
+from attribution.settings import one_line
+
+CHUNK = 2**20
+
+
+def plain_copy(export: Export, path: Path, scratch: Path) -> Path:
+    """The file as it is, or a copy unpacked and in UTF-8: decoding all of a gzip checks its CRC.
+
+    Raises
+    ------
+    Unreadable
+        where it is broken, too large, or not in the declared encoding.
+    """
+    limit = int(export.max_gigabytes * 2**30)
+    if path.stat().st_size > limit:
+        raise _too_large(export)
+    if path.suffix == ".parquet":
+        _check_pages(export, path, limit)
+        return path
+    if path.suffix != ".gz" and _is_utf8(export):
+        return path
+    target = scratch / path.name.removesuffix(".gz")
+    try:
+        with cast(
+            IO[bytes], gzip.open(path) if path.suffix == ".gz" else path.open("rb")
+        ) as packed:
+            if _is_utf8(export):
+                with target.open("wb") as plain:
+                    for block in _capped(export, packed, limit):
+                        plain.write(block)
+            else:
+                text = io.TextIOWrapper(packed, encoding=export.encoding, newline="")
+                with target.open("w", encoding="utf-8", newline="") as plain_text:
+                    for piece in _capped(export, text, limit):
+                        plain_text.write(piece)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise Unreadable(f"broken gzip: {one_line(error)}") from None
+    except UnicodeError as error:
+        raise Unreadable(f"not {export.encoding}: {one_line(error)}") from None
+    return target
+
+
+def holds_nul(path: Path) -> bool:
+    """Whether a NUL byte stands anywhere in a text file: the engine would keep it as text."""
+    with path.open("rb") as content:
+        return any(b"\0" in block for block in iter(lambda: content.read(CHUNK), b""))
+
+
+def _capped(export: Export, packed: IO[AnyStr], limit: int) -> Iterator[AnyStr]:
+    """Blocks of a stream: a few kilobytes of gzip may unpack to terabytes."""
+    read = 0
+    while block := packed.read(CHUNK):
+        read += len(block)
+        if read > limit:
+            raise _too_large(export)
+        yield block
+
+
+def _check_pages(export: Export, path: Path, limit: int) -> None:
+    """Decode every page once, against its writer's sums: the engine does not look at them."""
+    try:
+        with pq.ParquetFile(path, page_checksum_verification=True) as parquet:
+            groups = range(parquet.num_row_groups)
+            if sum(parquet.metadata.row_group(i).total_byte_size for i in groups) > limit:
+                raise _too_large(export)
+            for _ in parquet.iter_batches():
+                pass
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise Unreadable(f"broken Parquet: {one_line(error)}") from None
+
+
+def _too_large(export: Export) -> Unreadable:
+    return Unreadable(f"larger than max_gigabytes, {export.max_gigabytes:g}, in _exports.yml")
+
+
+def _is_utf8(export: Export) -> bool:
+    return codecs.lookup(export.encoding).name in ("utf-8", "utf-8-sig", "ascii")
