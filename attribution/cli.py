@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import csv
-import io
 import json
 import os
+import signal
 import sys
-from collections.abc import Sequence
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import date
-from pathlib import Path
 from typing import Any
 
-from attribution import __version__
+from attribution import __version__, analyse, operate
 from attribution.errors import AttributionError, UsageError
 
 STEPS = {
@@ -30,7 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     try:
         chosen = _parser().parse_args(arguments)
-        code: int = chosen.command(chosen)
+        with _terminable():
+            code: int = chosen.command(chosen)
         return code
     except AttributionError as error:
         print(f"attribution: {error}", file=sys.stderr)
@@ -39,8 +40,39 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except KeyboardInterrupt:
-        print("attribution: interrupted; run again to go on", file=sys.stderr)
+        print("attribution: stopped before it was done; run again to go on", file=sys.stderr)
         return 1
+    except Exception as error:
+        print(f"attribution: {_unforeseen(error)}", file=sys.stderr)
+        return 1
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM ends a command as Ctrl-C does: what is open is closed, the lock is free."""
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    former = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, former)
+
+
+def _unforeseen(error: Exception) -> str:
+    """One line for what should not happen; where it happened goes to a file."""
+    from attribution.settings import Folders, one_line
+
+    said = f"{type(error).__name__}: {one_line(error)}"
+    log = Folders.from_environment().state / "logs" / "error.log"
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
+    except OSError:
+        return f"{said}; please report it"
+    return f"{said}; please report it with {log}"
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -73,60 +105,14 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("boundary", choices=("exports", "statistics", "credits"))
     check.set_defaults(command=_step, step="check")
 
-    credit = verbs.add_parser("credit", help="credit from an aggregated path file")
-    credit.add_argument("paths", type=Path, metavar="PATHS.csv")
-    credit.add_argument("--model", required=True, metavar="NAME")
-    credit.add_argument(
-        "--option", action="append", default=[], metavar="KEY=VALUE", help="an option of the model"
-    )
-    credit.add_argument("--format", choices=("table", "csv", "json"), default="table")
-    credit.add_argument("--separator", default=" > ", help="between the steps of a path")
-    credit.add_argument("--delimiter", default=",", help="between the columns of the file")
-    credit.add_argument(
-        "--columns", default="", metavar="OURS=THEIRS,...",
-        help="e.g. conversions=total_conversions,nulls=total_null",
-    )  # fmt: skip
-    credit.add_argument(
-        "--transform", action="append", default=[], metavar="NAME[=VALUE]",
-        help="shorten paths first: collapse_consecutive, first_occurrence_only, frequency, "
-        "keep_last=N, drop=CHANNEL, drop_trailing=CHANNEL",
-    )  # fmt: skip
-    credit.set_defaults(command=_credit)
-    explain = verbs.add_parser(
-        "explain", help="a conversion's touchpoints and each model's credit for them"
-    )
-    explain.add_argument("conversion_id", metavar="CONVERSION_ID")
-    explain.add_argument("--format", choices=("table", "json"), default="table")
-    explain.set_defaults(command=_explain)
-
-    simulate = verbs.add_parser("simulate", help="write bank and insurance exports to landing/")
-    simulate.add_argument("--customers", type=int, default=20_000)
-    simulate.add_argument("--days", type=int, default=90)
-    simulate.add_argument("--seed", type=int, default=7)
-    simulate.set_defaults(command=_simulate)
-
-    evaluate = verbs.add_parser(
-        "evaluate", help="how far every model is from the truth, on simulated worlds that know it"
-    )
-    evaluate.add_argument(
-        "--variant", action="append", metavar="NAME", help="default: 70 %% recorded"
-    )
-    evaluate.add_argument("--confounding", type=float, action="append", metavar="0..1")
-    evaluate.add_argument("--model", action="append", metavar="NAME", help="default: all")
-    evaluate.add_argument("--seeds", type=int, default=1, help="worlds drawn of each kind")
-    evaluate.add_argument("--customers", type=int, default=20_000)
-    evaluate.add_argument("--format", choices=("table", "json"), default="table")
-    evaluate.set_defaults(command=_evaluate)
-
+    analyse.add_verbs(verbs)
     status = verbs.add_parser("status", help="what is published, and how the last run went")
     status.add_argument("--format", choices=("table", "json"), default="table")
     status.set_defaults(command=_status)
     verbs.add_parser("doctor", help="check settings, folders, key, warehouse").set_defaults(
         command=_doctor
     )
-    rollback = verbs.add_parser("rollback", help="point publish/current at an earlier version")
-    rollback.add_argument("--to", metavar="RUN_ID", help="default: the version before the current")
-    rollback.set_defaults(command=_rollback)
+    operate.add_verbs(verbs)
     return parser
 
 
@@ -137,22 +123,13 @@ def _date(text: str) -> date:
         raise argparse.ArgumentTypeError(f"{text!r} is no date such as 2026-03-31") from None
 
 
-def _pairs(option: str, given: Sequence[str]) -> dict[str, str]:
-    pairs = {}
-    for text in given:
-        key, equals, value = text.partition("=")
-        if not key or not equals:
-            raise UsageError(f"{option} {text!r}: write it as key=value")
-        pairs[key.strip()] = value
-    return pairs
-
-
 def _overrides(chosen: argparse.Namespace) -> dict[str, Any]:
     import yaml
 
     try:
         return {
-            key: yaml.safe_load(value) for key, value in _pairs("--set", chosen.overrides).items()
+            key: yaml.safe_load(value)
+            for key, value in analyse.pairs("--set", chosen.overrides).items()
         }
     except yaml.YAMLError:
         raise UsageError("--set: a value is no YAML, such as 60, true or [a, b]") from None
@@ -164,7 +141,7 @@ def _run(chosen: argparse.Namespace) -> int:
     with terminal.progress() as report:
         line = pipeline.Line.from_environment(_overrides(chosen), chosen.date, report)
         figures = pipeline.run(line, full=chosen.full)
-    _warn(figures.values())
+    analyse.warn(figures.values())
     from attribution.status import print_published
 
     print_published(line.folders)
@@ -178,135 +155,9 @@ def _step(chosen: argparse.Namespace) -> int:
     with terminal.progress() as report:
         line = pipeline.Line.from_environment(_overrides(chosen), chosen.date, report)
         figures = pipeline.run_step(line, step)
-    _warn([figures])
+    analyse.warn([figures])
     shown = {name: value for name, value in figures.items() if name != "warnings"}
     print(f"{step}: " + ", ".join(f"{name} {value}" for name, value in shown.items()))
-    return 0
-
-
-def _warn(figures: Any) -> None:
-    for step in figures:
-        for warning in step.get("warnings", []):
-            print(f"attribution: warning: {warning}", file=sys.stderr)
-
-
-def _credit(chosen: argparse.Namespace) -> int:
-    import warnings
-
-    from attribution.path_credit import credit_from_paths
-    from attribution.path_transforms import transform
-    from attribution.paths import read_paths
-
-    columns = _pairs("--columns", [text for text in chosen.columns.split(",") if text])
-    with warnings.catch_warnings(record=True) as said:
-        warnings.simplefilter("always", UserWarning)
-        paths = read_paths(
-            chosen.paths, separator=chosen.separator, delimiter=chosen.delimiter, columns=columns
-        )
-        if chosen.transform:
-            paths = transform(paths, chosen.transform)
-        options = _pairs("--option", chosen.option)
-        credit = credit_from_paths(paths, chosen.model, options).as_json()
-    _warn([{"warnings": sorted({str(warning.message) for warning in said})}])
-    if chosen.format == "json":
-        print(json.dumps(credit, indent=1, ensure_ascii=False))
-    elif chosen.format == "csv":
-        text = io.StringIO(newline="")
-        names = list(dict.fromkeys(name for row in credit["channels"] for name in row))
-        writer = csv.DictWriter(text, names)
-        writer.writeheader()
-        writer.writerows(credit["channels"])
-        print(text.getvalue(), end="")
-    else:
-        _print_credit(credit)
-    return 0
-
-
-def _print_credit(credit: dict[str, Any]) -> None:
-    from attribution.terminal import number, print_rows
-
-    has_effects = any("removal_effect" in row for row in credit["channels"])
-    rows = [
-        [
-            row["channel"],
-            number(row["conversions"], ",.2f"),
-            number(row["revenue"], ",.2f"),
-            number(row["share"], ".2%"),
-            _interval(row),
-            *([number(row.get("removal_effect"), ".4f")] if has_effects else []),
-        ]
-        for row in sorted(credit["channels"], key=lambda row: -row["conversions"])
-    ]
-    header = ["channel", "conversions", "revenue", "share", "95 % interval"]
-    print_rows(credit["model"], header + ["removal effect"] * has_effects, rows)
-
-
-def _interval(row: dict[str, Any]) -> str:
-    if row["share_low"] is None:
-        return ""
-    return f"{row['share_low']:.2%} to {row['share_high']:.2%}"
-
-
-def _explain(chosen: argparse.Namespace) -> int:
-    from attribution.explain import explain, print_explained
-    from attribution.settings import Folders
-
-    explained = explain(Folders.from_environment(), chosen.conversion_id)
-    if chosen.format == "json":
-        print(json.dumps(explained, indent=1, ensure_ascii=False))
-    else:
-        print_explained(explained)
-    return 0
-
-
-def _simulate(chosen: argparse.Namespace) -> int:
-    from attribution.settings import Folders
-    from attribution.simulate import simulate
-    from attribution.terminal import progress
-
-    folders = Folders.from_environment()
-    with progress() as report:
-        rows = simulate(
-            folders.landing,
-            customers=chosen.customers,
-            days=chosen.days,
-            seed=chosen.seed,
-            progress=lambda done, total: report("simulate", done, total, "days"),
-        )
-    print(f"{folders.landing}: " + ", ".join(f"{n:,} {export}" for export, n in rows.items()))
-    return 0
-
-
-def _evaluate(chosen: argparse.Namespace) -> int:
-    from attribution.evaluate import CONFOUNDING, evaluate
-    from attribution.settings import FITTED, HEURISTICS
-    from attribution.terminal import number, print_rows, progress
-
-    with progress() as report:
-        rows = list(
-            evaluate(
-                chosen.variant or ["70 % recorded"],
-                chosen.confounding or CONFOUNDING,
-                range(1, chosen.seeds + 1),
-                chosen.customers,
-                chosen.model or (*HEURISTICS, *FITTED),
-                lambda done, total, what: report("evaluate", done, total, what),
-            )
-        )
-    if chosen.format == "json":
-        print(json.dumps(rows, indent=1))
-        return 0
-    figures = ("error", "null_share", "organic", "true_organic", "coverage")
-    shown = [
-        [
-            f"{row['variant']}, {row['confounding']:g}, {row['seed']}: {row['model']}",
-            *(number(row[name], ".2%") for name in figures),
-            number(row["rank_correlation"], ".2f"),
-        ]
-        for row in rows
-    ]
-    header = ["variant, confounding, seed: model", "error", "without effect", "organic", "true"]
-    print_rows("shares against the truth", [*header, "coverage", "rank corr."], shown)
     return 0
 
 
@@ -332,15 +183,3 @@ def _doctor(chosen: argparse.Namespace) -> int:
         print(f"{'ok  ' if problem is None else 'FAIL'}  {what}{f': {problem}' if problem else ''}")
         problems += problem is not None
     return 1 if problems else 0
-
-
-def _rollback(chosen: argparse.Namespace) -> int:
-    from attribution import publish
-    from attribution.runs import lock
-    from attribution.settings import Folders
-
-    folders = Folders.from_environment()
-    with lock(folders):
-        run_id = publish.rollback(folders, chosen.to)
-    print(f"{folders.publish / 'current'} -> {run_id}")
-    return 0

@@ -19,6 +19,7 @@ from attribution.archive import rows_file
 from attribution.conform import complaint, problems, typed
 from attribution.contract import Export
 from attribution.errors import Unreadable
+from attribution.landing import sha256_of
 from attribution.pseudonyms import People
 from attribution.quarantine import write_rejects
 from attribution.readers import Relation
@@ -53,6 +54,7 @@ class Outcome:
     rows_dst_gap: int = 0
     extra_columns: str | None = None
     reason: str | None = None
+    archive_sha256: str | None = None
 
 
 def convert(
@@ -226,4 +228,5 @@ def _loaded(
         rows_dst_overlap=changes.get("overlap", 0),
         rows_dst_gap=changes.get("gap", 0),
         extra_columns=extra,
+        archive_sha256=sha256_of(half),
     )

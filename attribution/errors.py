@@ -5,6 +5,8 @@ AttributionError                exit 1
 ├── ContractError               _exports.yml itself
 ├── LoadError                   a landing folder or the warehouse while loading
 ├── QuarantineError             what was refused, and what an operator says of it
+├── StepError                   a step met something that it does not foresee: a full disk, say
+├── RebuildError                the archive cannot become a warehouse
 ├── EraseError                  erasing a customer, and the list of those erased
 ├── BuildError                  dbt refused a model or a test
 ├── InvalidPaths                a path file, or statistics that contradict themselves
@@ -50,6 +52,16 @@ class LoadError(AttributionError):
 
 
 class QuarantineError(AttributionError):
+    pass
+
+
+class StepError(AttributionError):
+    def __init__(self, message: str, *, may_pass: bool) -> None:
+        super().__init__(message)
+        self.may_pass = may_pass
+
+
+class RebuildError(AttributionError):
     pass
 
 

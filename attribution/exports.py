@@ -18,6 +18,7 @@ from attribution.errors import LoadError, Unreadable
 from attribution.landing import Landed, check_sidecar, look, rows_said, sha256_of
 from attribution.ledger import Ledger
 from attribution.quarantine import keep_file
+from attribution.room import check_state
 from attribution.settings import Folders, one_line
 from attribution.warehouse import columns_of, quote
 
@@ -53,7 +54,7 @@ def load_exports(
     ledger = Ledger(con, folders, key, load_id)
     archive.sweep(folders)
     for export in contract.values():
-        _create_table(con, export)
+        create_table(con, export)
     try:
         landing = look(contract, folders.landing)
     except OSError as error:
@@ -61,6 +62,7 @@ def load_exports(
             f"load: {one_line(error)}; set ATTRIBUTION_LANDING to a readable folder with one "
             "folder per export"
         ) from None
+    check_state(folders, landing, ledger.names)
     counts = dict.fromkeys(COUNTS, 0)
     seen: list[Landed] = []
     for number, (export, path) in enumerate(landing.files):
@@ -107,7 +109,7 @@ def _read(landed: Landed, folders: Folders, read: Read) -> Outcome:
     return outcome
 
 
-def _create_table(con: duckdb.DuckDBPyConnection, export: Export) -> None:
+def create_table(con: duckdb.DuckDBPyConnection, export: Export) -> None:
     """The raw table of an export; columns that the contract gained since are added empty."""
     table = f"raw.{quote(export.name)}"
     there = columns_of(con, "raw", export.name)

@@ -34,6 +34,7 @@ class Ledger:
             (export, sha): verdict if verdict == "requeued" else state
             for export, _, sha, state, verdict in known
         }
+        self.names = {(export, file) for export, file, *_ in known}
         self._loaded = {(export, file) for export, file, _, state, _ in known if state == "loaded"}
 
     def _check_archive(self) -> None:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from datetime import time as clock
 from typing import Any
@@ -16,13 +17,16 @@ from typing import Any
 import duckdb
 
 from attribution import publish as versions
-from attribution.attribute import attribute
 from attribution.contract import Export, read_contract
-from attribution.errors import AttributionError, NoConversions, OutOfOrder
+from attribution.erase import erase as erase_from_state
+from attribution.errors import AttributionError, NoConversions, OutOfOrder, StepError
 from attribution.exports import load_exports
 from attribution.reading import ReadingProcess
+from attribution.rebuild import rebuild as rebuild_warehouse
+from attribution.retention import expire
+from attribution.room import check_publish
 from attribution.runs import STEPS, RunRecord, lock
-from attribution.settings import Folders, Settings, hmac_key, load_settings
+from attribution.settings import Folders, Settings, hmac_key, load_settings, one_line
 from attribution.suppression import people
 from attribution.transform import dbt
 from attribution.validation import read_suite, refuse, validate
@@ -74,7 +78,7 @@ def run(line: Line, *, full: bool = False) -> dict[str, Figures]:
     with lock(line.folders):
         if full:
             shutil.rmtree(line.folders.state / "dbt", ignore_errors=True)
-        return {step: _take(line, step) for step in STEPS}
+        return _take_all(line)
 
 
 def run_step(line: Line, step: str, run: str | None = None) -> Figures:
@@ -92,6 +96,45 @@ def run_step(line: Line, step: str, run: str | None = None) -> Figures:
         return _take(line, step, run)
 
 
+def rebuild(line: Line) -> tuple[dict[str, int], list[str]]:
+    """A new warehouse from the archive, see rebuild.py; counts and warnings."""
+    with lock(line.folders):
+        _empty(line.folders)
+        return rebuild_warehouse(
+            line.folders,
+            line.settings,
+            read_contract(line.folders.contract),
+            lambda done, total, what: line.progress("rebuild", done, total, what),
+        )
+
+
+def erase(line: Line, identifiers: Sequence[str]) -> Figures:
+    """Remove customers from state/, publish anew without them, drop every other version.
+
+    Returns the receipt. The line's run date is that of the published version unless it is given.
+    """
+    with lock(line.folders):
+        _empty(line.folders)
+        receipt = erase_from_state(
+            line.folders,
+            line.settings,
+            read_contract(line.folders.contract),
+            hmac_key(line.settings),
+            identifiers,
+            lambda done, total, what: line.progress("erase", done, total, what),
+        )
+        if versions.current(line.folders.publish):
+            manifest = versions.read_manifest(line.folders.publish / "current")
+            run_date = line.run_date or date.fromisoformat(manifest["run_date"])
+            _take_all(replace(line, run_date=run_date))
+            versions.keep_only_current(line.folders)
+        return receipt
+
+
+def _take_all(line: Line) -> dict[str, Figures]:
+    return {step: _take(line, step) for step in STEPS}
+
+
 def _take(line: Line, step: str, run: str | None = None) -> Figures:
     record = RunRecord.read(line.folders)
     if run is not None and run != record.run:
@@ -106,13 +149,28 @@ def _take(line: Line, step: str, run: str | None = None) -> Figures:
             f"{step}: the warehouse stands at {record.run_date}, not at {line.run_date}: "
             "begin with `build` for that date"
         )
-    record.write(line.folders)
     started = time.monotonic()
     line.progress(step, 0, 0, "")
-    figures = _STEPS[step](line, record)
-    record.finish(line.folders, step, time.monotonic() - started, figures)
+    with _in_one_line(step):
+        record.write(line.folders)
+        figures = _STEPS[step](line, record)
+        record.finish(line.folders, step, time.monotonic() - started, figures)
     line.progress(step, 1, 1, "")
     return figures
+
+
+@contextmanager
+def _in_one_line(step: str) -> Iterator[None]:
+    """What the machine or the engine says on its own, as an error of the step."""
+    try:
+        yield
+    except (OSError, MemoryError, duckdb.Error) as error:
+        full = (OSError, MemoryError, duckdb.IOException, duckdb.OutOfMemoryException)
+        raise StepError(
+            f"{step}: {one_line(error) or type(error).__name__}; nothing was published: mend the "
+            "cause and run again",
+            may_pass=isinstance(error, full),
+        ) from error
 
 
 def _load(line: Line, record: RunRecord) -> Figures:
@@ -182,6 +240,8 @@ def _check_statistics(line: Line, record: RunRecord) -> Figures:
 
 
 def _attribute(line: Line, record: RunRecord) -> Figures:
+    from attribution.attribute import attribute  # the models take seconds to import
+
     with open_warehouse(line.folders, line.settings) as con:
         return dict(attribute(con, line.settings))
 
@@ -193,6 +253,7 @@ def _marts(line: Line, record: RunRecord) -> Figures:
 def _stage(line: Line, record: RunRecord) -> Figures:
     now = datetime.now(UTC)
     run_id = f"{record.run_date}_{now:%Y%m%dT%H%M%S}{now.microsecond // 1000:03d}Z"
+    check_publish(line.folders)
     with open_warehouse(line.folders, line.settings) as con:
         manifest = versions.stage(con, line.folders, line.settings, record, run_id)
     rows = {name: table["rows"] for name, table in manifest["tables"].items()}
@@ -207,7 +268,10 @@ def _check_credits(line: Line, record: RunRecord) -> Figures:
 def _publish(line: Line, record: RunRecord) -> Figures:
     folder = versions.publish(line.folders, line.settings.keep_versions)
     _empty(line.folders)
-    return {"run_id": folder.name, "folder": str(folder)}
+    run_date = date.fromisoformat(str(record.run_date))
+    contract = read_contract(line.folders.contract)
+    gone = expire(line.folders, line.settings, contract, run_date)
+    return {"run_id": folder.name, "folder": str(folder), **gone}
 
 
 _STEPS: dict[str, Callable[[Line, RunRecord], Figures]] = {

@@ -100,6 +100,13 @@ def publish(folders: Folders, keep: int) -> Path:
     return target
 
 
+def keep_only_current(folders: Folders) -> None:
+    """Drop every other version: they hold what the current one must no longer hold."""
+    for old in versions(folders.publish):
+        if old.name != current(folders.publish):
+            shutil.rmtree(old)
+
+
 def rollback(folders: Folders, run_id: str | None = None) -> str:
     """Point `current` at an earlier version, the one before it by default; returns its run_id."""
     names = [path.name for path in versions(folders.publish)]

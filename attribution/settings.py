@@ -76,6 +76,8 @@ class Settings(BaseModel):
     spend_sources: list[Name]
     pseudonymise: bool
     max_bad_row_share: Annotated[float, Field(ge=0, le=1, strict=False)]
+    retention_days: Days | Literal["all"]
+    quarantine_days: Days
     keep_versions: Annotated[int, Field(ge=2, le=1000)]
     memory_limit: Annotated[str, Field(pattern=r"^\d+(\.\d+)?\s?[KMGT]i?B$")]
 

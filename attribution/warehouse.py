@@ -19,8 +19,8 @@ create table if not exists raw._files (
     state varchar not null check (state in ('loaded', 'quarantined', 'replaced', 'expired')),
     rows_read bigint not null, rows_loaded bigint not null, rows_rejected bigint not null,
     rows_suppressed bigint not null, rows_dst_overlap bigint not null, rows_dst_gap bigint not null,
-    extra_columns varchar, reason varchar, key_id varchar, load_id varchar not null,
-    loaded_at timestamp not null, is_landed boolean not null default true,
+    archive_sha256 varchar, extra_columns varchar, reason varchar, key_id varchar,
+    load_id varchar not null, loaded_at timestamp not null, is_landed boolean not null default true,
     verdict varchar check (verdict in ('requeued', 'dropped')),
     check (rows_read = rows_loaded + rows_rejected + rows_suppressed)
 );
@@ -120,13 +120,17 @@ def open_reader(folders: Folders, settings: Settings) -> Iterator[duckdb.DuckDBP
 
 
 def lock_down(con: duckdb.DuckDBPyConnection, places: Sequence[Path]) -> None:
-    """Files outside of some folders, extensions and settings are out of reach from here on."""
+    """Settings, too, are out of reach from here on."""
+    con.execute("set TimeZone = 'UTC'; set enable_progress_bar = false")
+    confine(con, places)
+    con.execute("set lock_configuration = true")
+
+
+def confine(con: duckdb.DuckDBPyConnection, places: Sequence[Path]) -> None:
+    """Files outside of some folders, and extensions, are out of reach from here on."""
     listed = ", ".join(literal(str(place)) for place in places)
-    con.execute(
-        f"set TimeZone = 'UTC'; set enable_progress_bar = false; "
-        f"set allowed_directories = [{listed}]; "
-        "set enable_external_access = false; set lock_configuration = true"
-    )
+    con.execute(f"set allowed_directories = [{listed}]")
+    con.execute("set enable_external_access = false")
 
 
 def _options(
@@ -179,6 +183,7 @@ def environment_for_dbt(folders: Folders, settings: Settings) -> Mapping[str, st
         "ATTRIBUTION_WAREHOUSE": str(folders.warehouse),
         "ATTRIBUTION_SCRATCH": str(Path(folders.scratch) / "spill"),
         "ATTRIBUTION_MEMORY_LIMIT": settings.memory_limit,
+        "ATTRIBUTION_CONFINED_TO": f"{folders.state}\n{folders.dbt_project}",
         "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
         "DO_NOT_TRACK": "1",
     }

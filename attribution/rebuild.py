@@ -1,0 +1,99 @@
+"""The warehouse built anew from the archive: raw tables, ledger, credit history.
+
+All else in it is what the next run builds from these, to the same hashes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import duckdb
+
+from attribution import archive
+from attribution.contract import Export
+from attribution.errors import RebuildError
+from attribution.exports import Progress, create_table
+from attribution.landing import sha256_of
+from attribution.ledger import insert_entry, insert_rows
+from attribution.settings import Folders, Settings, one_line
+from attribution.warehouse import open_warehouse, transaction
+
+
+def rebuild(
+    folders: Folders, settings: Settings, contract: Mapping[str, Export], progress: Progress
+) -> tuple[dict[str, int], list[str]]:
+    """Put a new warehouse in the place of the old one, which may be broken or gone.
+
+    Returns the counts files, rows, and warnings of files whose archived rows are lost: those are
+    loaded again when they are landed again.
+
+    Raises
+    ------
+    RebuildError
+        where there is no archive, or it cannot be read; the old warehouse then stays as it was.
+    """
+    known = [entry for entry in archive.entries(folders) if entry["export"] in contract]
+    if not known:
+        raise RebuildError(
+            f"rebuild: {folders.archive} holds nothing to build from: run `attribution run` on the "
+            "landed files"
+        )
+    half = folders.state / "warehouse.rebuilding.duckdb"
+    _remove(half)
+    counts, warnings = {"files": 0, "rows": 0}, []
+    try:
+        with open_warehouse(folders, settings, path=half) as con:
+            for export in contract.values():
+                create_table(con, export)
+            for number, entry in enumerate(known):
+                progress(number, len(known), f"{entry['export']}/{entry['file']}")
+                problem = _rows_problem(folders, entry)
+                if problem:
+                    warnings.append(f"{entry['export']}/{entry['file']}: {problem}; land it again")
+                    continue
+                with transaction(con):
+                    insert_entry(con, entry)
+                    if entry["state"] == "loaded":
+                        insert_rows(con, folders, entry)
+                counts["files"] += 1
+                counts["rows"] += entry["rows_loaded"]
+            _restore_history(con, folders)
+            con.execute("checkpoint")
+    except (OSError, duckdb.Error) as error:
+        _remove(half)
+        raise RebuildError(
+            f"rebuild: {one_line(error)}; the warehouse is as it was: mend the cause, then again"
+        ) from None
+    # A log of the old warehouse must not be replayed into the new one.
+    Path(f"{folders.warehouse}.wal").unlink(missing_ok=True)
+    half.replace(folders.warehouse)
+    (folders.state / "run.json").unlink(missing_ok=True)
+    progress(len(known), len(known), "")
+    return counts, warnings
+
+
+def _rows_problem(folders: Folders, entry: Mapping[str, object]) -> str | None:
+    if entry["state"] != "loaded":
+        return None
+    path = archive.rows_file(folders, str(entry["export"]), str(entry["sha256"]))
+    if not path.is_file():
+        return "its rows are not in the archive"
+    if sha256_of(path) != entry["archive_sha256"]:
+        return "its rows in the archive are not what was written"
+    return None
+
+
+def _restore_history(con: duckdb.DuckDBPyConnection, folders: Folders) -> None:
+    """What former nights said stands in the published version only."""
+    history = folders.publish / "current" / "parquet" / "credit_history.parquet"
+    if history.exists():
+        con.execute("create schema if not exists marts")
+        con.execute(
+            "create table marts.credit_history as from read_parquet(?)", [str(history.resolve())]
+        )
+
+
+def _remove(database: Path) -> None:
+    for path in (database, Path(f"{database}.wal")):
+        path.unlink(missing_ok=True)
