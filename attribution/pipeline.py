@@ -19,7 +19,7 @@ import duckdb
 from attribution import publish as versions
 from attribution.contract import Export, read_contract
 from attribution.erase import erase as erase_from_state
-from attribution.errors import AttributionError, NoConversions, OutOfOrder, StepError
+from attribution.errors import AttributionError, EraseError, NoConversions, OutOfOrder, StepError
 from attribution.exports import load_exports
 from attribution.reading import ReadingProcess
 from attribution.rebuild import rebuild as rebuild_warehouse
@@ -126,7 +126,13 @@ def erase(line: Line, identifiers: Sequence[str]) -> Figures:
         if versions.current(line.folders.publish):
             manifest = versions.read_manifest(line.folders.publish / "current")
             run_date = line.run_date or date.fromisoformat(manifest["run_date"])
-            _take_all(replace(line, run_date=run_date))
+            try:
+                _take_all(replace(line, run_date=run_date))
+            except AttributionError as error:
+                raise EraseError(
+                    f"erase: state/ holds them no longer, published versions still do: {error}; "
+                    "mend this, then erase again"
+                ) from None
             versions.keep_only_current(line.folders)
         return receipt
 

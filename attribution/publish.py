@@ -164,14 +164,16 @@ def _manifest(
 ) -> dict[str, Any]:
     files = con.execute(
         "select export, file, sha256, state, rows_read, rows_loaded, rows_rejected, "
-        "rows_deduplicated, reason from marts.load_files where state <> 'replaced' "
+        "rows_suppressed, rows_deduplicated, rows_dst_overlap, rows_dst_gap, reason "
+        "from marts.load_files where state not in ('replaced', 'expired') "
         "order by export, file, sha256"
     )
     names = [column[0] for column in files.description or []]
     inputs = [dict(zip(names, row, strict=True)) for row in files.fetchall()]
     rows = {
         column.removeprefix("rows_"): sum(entry[column] for entry in inputs)
-        for column in ("rows_read", "rows_loaded", "rows_rejected", "rows_deduplicated")
+        for column in names
+        if column.startswith("rows_")
     }
     return {
         "run_id": run_id,

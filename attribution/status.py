@@ -70,7 +70,8 @@ def print_published(folders: Folders) -> None:
     counts = manifest["rows"]
     console().print(
         f"rows: {counts['read']:,} read = {counts['loaded']:,} loaded "
-        f"+ {counts['rejected']:,} rejected + {counts['deduplicated']:,} deduplicated",
+        f"+ {counts['rejected']:,} rejected + {counts['suppressed']:,} suppressed "
+        f"+ {counts['deduplicated']:,} deduplicated",
         soft_wrap=True,
     )
     console().print(f"published: {run_id}")

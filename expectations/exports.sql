@@ -4,11 +4,16 @@ select
     export || '/' || file as subject,
     state,
     rows_read,
-    case when rows_read > 0 then rows_rejected / rows_read else 0 end as rejected_share,
+    case
+        when rows_read > 0 and verdict is distinct from 'dropped' then rows_rejected / rows_read
+        else 0
+    end as rejected_share,
     extra_columns,
     coalesce(reason, '') as reason
 from raw._files
-where state = 'loaded' or (state = 'quarantined' and is_landed)
+where
+    state = 'loaded'
+    or (state = 'quarantined' and is_landed and verdict is distinct from 'dropped')
 
 union all
 

@@ -1,5 +1,7 @@
-{#- Per file: rows read = loaded + rejected + deduplicated. -#}
+{#- Per file: rows read = loaded + rejected + suppressed + deduplicated. -#}
 
 select export, file
 from {{ ref('load_files') }}
-where rows_read <> rows_loaded + rows_rejected + rows_deduplicated or rows_loaded < 0
+where
+    rows_read <> rows_loaded + rows_rejected + rows_suppressed + rows_deduplicated
+    or rows_loaded < 0

@@ -1,4 +1,5 @@
-{#- What was read and what became of it; read = loaded + rejected + deduplicated, file by file. -#}
+{#- What was read and what became of it, file by file:
+    read = loaded + rejected + suppressed + deduplicated. -#}
 
 -- a row may hold a touchpoint and a conversion: lost as both, it is one row
 with lost as (
@@ -28,7 +29,10 @@ select
     files.rows_read,
     files.rows_loaded - cast(coalesce(by_file.rows_deduplicated, 0) as bigint) as rows_loaded,
     files.rows_rejected,
+    files.rows_suppressed,
     cast(coalesce(by_file.rows_deduplicated, 0) as bigint) as rows_deduplicated,
+    files.rows_dst_overlap,
+    files.rows_dst_gap,
     files.extra_columns,
     files.reason,
     files.load_id,

@@ -1,0 +1,228 @@
+"""Runs that are killed, stopped or raced: what is published stays whole, the next run heals."""
+
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import Home
+from faults import ledger_adds_up, no_litter, published_is_whole, say, times
+from test_line import land_small_world
+
+from attribution.runs import STEPS
+
+
+def start(home: Home, *command: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "attribution", *(command or ("run",))],
+        env=home.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_for_step(home: Home, process: subprocess.Popen[str], step: str) -> None:
+    """Until the record says that the step is done, by the run at hand."""
+    record = home.path / "state" / "run.json"
+    former = record.read_text() if record.exists() else ""
+    while process.poll() is None:
+        text = record.read_text() if record.exists() else ""
+        if text != former and f'"{step}": {{' in text:
+            return
+        time.sleep(0.005)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Home:
+    home = land_small_world(Home(tmp_path_factory.mktemp("undisturbed")))
+    home.must("run")
+    return home
+
+
+def after_the_fault(home: Home, former: str | None) -> str | None:
+    run_id = published_is_whole(home)
+    assert former is None or run_id is not None
+    ledger_adds_up(home)
+    return run_id
+
+
+def test_killed_at_every_step_the_next_run_publishes_the_same(
+    undisturbed: Home, home: Home
+) -> None:
+    land_small_world(home)
+    run_id = None
+    for step in STEPS:
+        process = start(home)
+        wait_for_step(home, process, step)
+        process.kill()
+        process.communicate()
+        run_id = after_the_fault(home, run_id)
+    home.must("run")
+    assert home.hashes() == undisturbed.hashes()
+    no_litter(home)
+
+
+def test_killed_at_any_moment_the_next_run_publishes_the_same(
+    undisturbed: Home, home: Home
+) -> None:
+    land_small_world(home)
+    began = time.monotonic()
+    start(home).communicate()
+    whole = time.monotonic() - began
+    run_id, draw = published_is_whole(home), random.Random(5)  # noqa: S311
+    assert run_id is not None
+    killed = 0
+    for _ in range(times(3, 60)):
+        process = start(home)
+        try:
+            process.communicate(timeout=draw.uniform(0, whole))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+            killed += 1
+        run_id = after_the_fault(home, run_id)
+    home.must("run")
+    assert home.hashes() == undisturbed.hashes()
+    no_litter(home)
+    assert killed
+    say(f"{killed} runs killed at random moments, each left a whole version; the next one healed")
+
+
+def test_sigterm_ends_clean_says_so_and_frees_the_lock(home: Home) -> None:
+    land_small_world(home)
+    for step in ("load", "check exports", "build"):
+        process = start(home)
+        wait_for_step(home, process, step)
+        time.sleep(0.3)  # into the next step
+        process.terminate()
+        _, said = process.communicate(timeout=60)
+        assert process.returncode == 1, said
+        assert "stopped before it was done; run again" in said
+        assert "Traceback" not in said
+        ledger_adds_up(home)
+        assert home.attribution("status").returncode == 0
+    home.must("run")
+    no_litter(home)
+
+
+def test_raced_runs_one_publishes_the_other_names_it(home: Home) -> None:
+    land_small_world(home)
+    refused = 0
+    for _ in range(times(1, 50)):
+        first, second = start(home), start(home)
+        said = [process.communicate()[1] for process in (first, second)]
+        codes = sorted([first.returncode, second.returncode])
+        assert codes in ([0, 75], [0, 0]), said  # both, where one was done before the other began
+        for process, text in zip((first, second), said, strict=True):
+            if process.returncode == 75:
+                refused += 1
+                other = second if process is first else first
+                assert re.search(rf"pid {other.pid} on \S+ since ", text), text
+        published_is_whole(home)
+        ledger_adds_up(home)
+    assert refused
+    say(f"{refused} of {times(1, 50)} races refused by exit 75, all with their holder named")
+
+
+READER = """
+import sys, time, json, os
+from pathlib import Path
+import duckdb
+current, stop, count = Path(sys.argv[1]) / "current", Path(sys.argv[2]), 0
+while not stop.exists():
+    version = current.resolve()
+    try:
+        with duckdb.connect(version / "attribution.duckdb", read_only=True) as con:
+            (run_id,) = con.execute("select distinct run_id from run_manifest").fetchone()
+            n = con.execute("select count(*) from channel_credit").fetchone()[0]
+        assert run_id == version.name, (run_id, version.name)
+        manifest = json.loads((version / "manifest.json").read_text())
+        assert manifest["tables"]["channel_credit"]["rows"] == n
+        count += 1
+    except (FileNotFoundError, duckdb.IOException):
+        if version.exists():  # a version that is there must be readable
+            raise
+print(count)
+"""
+
+
+def test_readers_never_see_half_a_version(undisturbed: Home, tmp_path: Path) -> None:
+    """Two processes read `current` on and on while versions are published under them."""
+    from attribution import publish
+    from attribution.runs import RunRecord
+    from attribution.settings import Folders, load_settings
+    from attribution.warehouse import open_warehouse
+
+    stop = tmp_path / "stop"
+    where = Folders.from_environment(
+        undisturbed.environment | {"ATTRIBUTION_PUBLISH": str(tmp_path / "publish")}
+    )
+    where.publish.mkdir()
+    settings = load_settings(where.dbt_project)
+    record = RunRecord.read(where)
+
+    def one(number: int) -> None:
+        with open_warehouse(where, settings) as con:
+            publish.stage(con, where, settings, record, f"2026-01-05_{number:08d}Z")
+        publish.publish(where, keep=3)
+
+    one(0)
+    readers = [
+        subprocess.Popen(
+            [sys.executable, "-c", READER, str(where.publish), str(stop)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={k: v for k, v in os.environ.items() if not k.startswith("ATTRIBUTION_")},
+        )
+        for _ in range(2)
+    ]
+    time.sleep(1)
+    for number in range(1, times(10, 100) + 1):
+        one(number)
+    stop.touch()
+    reads = []
+    for reader in readers:
+        out, error = reader.communicate(timeout=60)
+        assert reader.returncode == 0, error
+        reads.append(int(out))
+    assert all(reads)
+    say(f"{times(10, 100)} versions published under two readers, {sum(reads)} reads, none mixed")
+
+
+def test_a_reader_that_holds_and_dies_blocks_nobody(undisturbed: Home, tmp_path: Path) -> None:
+    """A BI tool opens the published file read-write, is killed, and leaves its log behind."""
+    import shutil
+
+    shutil.copytree(undisturbed.path, tmp_path / "copy", symlinks=True)
+    home = Home(tmp_path / "copy")
+    held = home.current.resolve() / "attribution.duckdb"
+    held.chmod(0o644)
+    holder = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            "import duckdb, sys, time\n"
+            "con = duckdb.connect(sys.argv[1])\n"
+            "con.execute('create table mine as select 1 as x')\n"
+            "print('held', flush=True)\n"
+            "time.sleep(600)",
+            str(held),
+        ],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == "held\n"
+    home.must("run")
+    holder.send_signal(signal.SIGKILL)
+    holder.communicate()
+    assert Path(f"{held}.wal").exists()
+    assert held.parent.name != published_is_whole(home)
+    assert home.hashes() == undisturbed.hashes()
