@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -45,7 +46,8 @@ def dbt(
     def listen(event: Any) -> None:
         nonlocal done
         if event.info.level == "error" and event.info.msg.strip():
-            failures.append(COLOUR.sub("", event.info.msg))
+            said = COLOUR.sub("", event.info.msg).partition("Traceback (most recent")[0]
+            failures.append(said)
         if event.info.name in FINISHED:
             done += 1
             total = getattr(event.data, FINISHED[event.info.name])
@@ -60,6 +62,7 @@ def dbt(
     ]
     if overrides:
         command += ["--vars", json.dumps(dict(overrides))]
+    logging.raiseExceptions = False  # a full disk is told once, not by each line of dbt's log
     with _environment(environment_for_dbt(folders, settings)):
         try:
             result = dbtRunner(callbacks=[listen]).invoke(command)

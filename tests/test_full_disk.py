@@ -1,0 +1,201 @@
+"""Disks that are full, and file operations that fail, one after the other."""
+
+import os
+import resource
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Home
+from faults import LONG, folders, ledger_adds_up, no_litter, published_is_whole, say, times
+from test_line import land_small_world
+
+from attribution import pipeline
+from attribution.errors import AttributionError
+from attribution.runs import STEPS
+from attribution.settings import load_settings
+
+WRITES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.symlink", "os.chmod"}
+
+
+class Saboteur:
+    """Lets the n-th change of a file below a folder fail, as a full disk would."""
+
+    def __init__(self) -> None:
+        self.place, self.left = "", 0
+        sys.addaudithook(self._watch)  # can be disarmed, but never removed
+
+    @contextmanager
+    def armed(self, place: Path, n: int) -> Iterator[None]:
+        self.place, self.left = str(place), n
+        try:
+            yield
+        finally:
+            self.place = ""
+
+    def _watch(self, event: str, arguments: tuple[Any, ...]) -> None:
+        if not self.place or not (event in WRITES or event == "open"):
+            return
+        if event == "open" and not (arguments[2] or 0) & (os.O_WRONLY | os.O_RDWR):
+            return
+        if any(isinstance(a, str | os.PathLike) and self.place in str(a) for a in arguments):
+            self.left -= 1
+            if self.left == 0:
+                raise OSError(28, "No space left on device", str(arguments[0]))
+
+
+@pytest.fixture(scope="module")
+def saboteur() -> Saboteur:
+    return Saboteur()
+
+
+@pytest.fixture(scope="module")
+def before(tmp_path_factory: pytest.TempPathFactory) -> Home:
+    """Published once; then a correction, a broken and a new file were landed."""
+    home = land_small_world(Home(tmp_path_factory.mktemp("before")))
+    home.must("run")
+    home.land("identities", "i.csv", "anonymous_id,customer_id,linked_at\nv3,k3,2026-01-03\n")
+    good = "".join(f"g{n},k1,2026-01-03 10:00:00,branch\n" for n in range(200))
+    home.land(
+        "touchpoints",
+        "new.csv",
+        "touchpoint_id,customer_id,occurred_at,channel\nx,k1,never,search\n" + good,
+    )
+    return home
+
+
+@pytest.fixture(scope="module")
+def after(before: Home, tmp_path_factory: pytest.TempPathFactory) -> Home:
+    place = tmp_path_factory.mktemp("after") / "home"
+    shutil.copytree(before.path, place, symlinks=True)
+    Home(place).must("run")
+    return Home(place)
+
+
+def failure_of(home: Home, step: str) -> str | None:
+    try:
+        pipeline.run_step(line(home), step)
+    except AttributionError as error:
+        return str(error)
+    return None
+
+
+def line(home: Home) -> pipeline.Line:
+    return pipeline.Line(folders(home), load_settings(home.dbt_project))
+
+
+@pytest.mark.parametrize("step", ["load", "stage", "publish"])
+def test_every_file_operation_of_ledger_and_publish_may_fail(
+    before: Home, after: Home, saboteur: Saboteur, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    step: str,
+) -> None:  # fmt: skip
+    for name, value in before.environment.items():
+        monkeypatch.setenv(name, value)
+    prepared = Home(tmp_path / "prepared")
+    shutil.copytree(before.path, prepared.path, symlinks=True)
+    for earlier in STEPS[: STEPS.index(step)]:
+        pipeline.run_step(line(prepared), earlier)
+    published = published_is_whole(prepared)
+    operation = failed = 0
+    while True:
+        operation += 1
+        home = Home(tmp_path / "try")
+        shutil.rmtree(home.path, ignore_errors=True)
+        shutil.copytree(prepared.path, home.path, symlinks=True)
+        with saboteur.armed(home.path, operation):
+            said = failure_of(home, step)
+        if said is None:
+            if saboteur.left > 0:
+                break  # fewer operations than that
+            continue  # one whose failure did not matter, such as making a folder that is there
+        assert "\n" not in said
+        failed += 1
+        # the swap itself may be done, and the failure be in the tidying after it
+        assert published_is_whole(home) == published or step == "publish"
+        ledger_adds_up(home)
+        if failed % times(25, 3) == 1:
+            home.must("run")
+            assert home.hashes() == after.hashes()
+            no_litter(home)
+    assert failed > 3
+    say(f"{step}: each of {operation - 1} file operations failed once, {failed} stopped the step")
+
+
+def run_limited(home: Home, size: int) -> subprocess.CompletedProcess[str]:
+    """A run that may write no file longer than so many bytes, as on a disk that is full."""
+    return subprocess.run(
+        [sys.executable, "-m", "attribution", "run"],
+        env=home.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size)),
+    )
+
+
+def refused_then_healed(home: Home, run: Callable[[], subprocess.CompletedProcess[str]]) -> str:
+    published = published_is_whole(home)
+    done = run()
+    assert done.returncode == 1, done.stderr
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("attribution: "), done.stderr
+    assert "Traceback" not in done.stderr
+    assert published_is_whole(home) == published
+    ledger_adds_up(home)
+    return last
+
+
+@pytest.mark.parametrize("kilobytes", [1, 30, 1500] + [4, 100, 300, 700, 3000] * LONG)
+def test_a_file_that_cannot_grow_is_one_clear_line(
+    before: Home, after: Home, tmp_path: Path, kilobytes: int
+) -> None:
+    home = Home(tmp_path / "home")
+    shutil.copytree(before.path, home.path, symlinks=True)
+    last = refused_then_healed(home, lambda: run_limited(home, kilobytes * 1024))
+    say(f"files of at most {kilobytes} kB: {last[:150]}")
+    home.must("run")
+    assert home.hashes() == after.hashes()
+    no_litter(home)
+
+
+@pytest.mark.skipif(not LONG, reason="mounts a disk: `make torture`")
+@pytest.mark.parametrize("folder", ["state", "publish"])
+def test_a_full_disk_at_every_stage(before: Home, after: Home, tmp_path: Path, folder: str) -> None:
+    """A tmpfs that holds what is there and a little more, ever a little more until a run passes."""
+    if os.geteuid() != 0:
+        pytest.skip("only root may mount a tmpfs")
+    home = Home(tmp_path / "home")
+    shutil.copytree(before.path, home.path, symlinks=True)
+    disk = home.path / folder
+    kept = tmp_path / "kept"
+    disk.rename(kept)
+    disk.mkdir()
+    used = sum(path.stat().st_size for path in kept.rglob("*") if path.is_file()) // 1024
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={used + 600}k", "tmpfs", disk], check=True)
+    try:
+        shutil.copytree(kept, disk, symlinks=True, dirs_exist_ok=True)
+        stages, extra = [], 600
+        while True:
+            done = home.attribution("run")
+            if done.returncode == 0:
+                break
+            last = done.stderr.strip().splitlines()[-1]
+            assert last.startswith("attribution: "), done.stderr
+            assert published_is_whole(home)
+            stages.append(last[:110])
+            extra += 300
+            assert extra < 100_000
+            subprocess.run(["mount", "-o", f"remount,size={used + extra}k", disk], check=True)
+        assert stages
+        assert home.hashes() == after.hashes()
+        ledger_adds_up(home)
+        say(f"{folder}: full {len(stages)} times before a run passed at +{extra} kB:")
+        for text in dict.fromkeys(stages):
+            say(f"    {text}")
+    finally:
+        subprocess.run(["umount", "-l", disk], check=True)
