@@ -11,13 +11,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
-from datetime import time as clock
 from typing import Any
 
 import duckdb
 
 from attribution import publish as versions
-from attribution.contract import Export, read_contract
+from attribution.contract import read_contract
 from attribution.erase import erase as erase_from_state
 from attribution.errors import AttributionError, EraseError, NoConversions, OutOfOrder, StepError
 from attribution.exports import load_exports
@@ -25,16 +24,16 @@ from attribution.reading import ReadingProcess
 from attribution.rebuild import rebuild as rebuild_warehouse
 from attribution.retention import expire
 from attribution.room import check_publish
+from attribution.run_date import FIRST_DAY, newest_day, start_of
 from attribution.runs import STEPS, RunRecord, lock
 from attribution.settings import Folders, Settings, hmac_key, load_settings, one_line
 from attribution.suppression import people
 from attribution.transform import dbt
 from attribution.validation import read_suite, refuse, validate
-from attribution.warehouse import open_published, open_warehouse, quote, scalar, transaction
+from attribution.warehouse import open_published, open_warehouse, scalar, transaction
 
 Figures = dict[str, Any]
 Progress = Callable[[str, int, int, str], None]
-FIRST_DAY = datetime(1, 1, 1)
 
 
 @dataclass(frozen=True)
@@ -209,15 +208,18 @@ def _check_exports(line: Line, record: RunRecord) -> Figures:
 def _build(line: Line, record: RunRecord) -> Figures:
     contract = read_contract(line.folders.contract)
     with open_warehouse(line.folders, line.settings) as con:
-        run_date = line.run_date or _newest_day(con, contract, line.settings)
-        as_of = _start_of(run_date + timedelta(days=1), line.settings)
+        run_date = line.run_date or newest_day(con, contract, line.settings)
+        as_of = start_of(run_date + timedelta(days=1), line.settings)
+        oldest = as_of - timedelta(days=line.settings.max_age_days)
         window_from = FIRST_DAY
         if line.settings.window_days != "all":
             first = run_date - timedelta(days=line.settings.window_days - 1)
-            window_from = _start_of(first, line.settings)
+            window_from = start_of(first, line.settings)
         with transaction(con):
             con.execute("delete from raw._run")
-            con.execute("insert into raw._run values (?, ?, ?)", [run_date, as_of, window_from])
+            con.execute(
+                "insert into raw._run values (?, ?, ?, ?)", [run_date, as_of, window_from, oldest]
+            )
     record.run_date = run_date.isoformat()
     nodes = _dbt(line, "build", "seeds", "models/staging", "models/journeys", "models/statistics")
     with open_warehouse(line.folders, line.settings) as con:
@@ -320,56 +322,6 @@ def _dbt(line: Line, step: str, *folders: str) -> int:
         ],
         progress=lambda done, total, node: line.progress(step, done, total, node),
     )
-
-
-def _newest_day(
-    con: duckdb.DuckDBPyConnection, contract: Mapping[str, Export], settings: Settings
-) -> date:
-    """The newest day that any export speaks of: a run depends on its inputs, not on the clock.
-
-    Dates without a time, such as those of spend, may lead by a week; budgets dated further ahead do
-    not move the run.
-    """
-    required = [
-        (export.name, column)
-        for export in contract.values()
-        for column in export.columns
-        if column.required
-    ]
-    times = [
-        scalar(con, f"select max({quote(column.name)}) from raw.{quote(export)}")
-        for export, column in required
-        if column.type == "timestamp"
-    ]
-    known = [_day(value, settings) for value in times if isinstance(value, datetime)]
-    if not known:
-        raise AttributionError(
-            "build: no export holds a row with a time, so there is no newest day: land files in "
-            "the landing folder, then run `load`"
-        )
-    newest = max(known)
-    dates = [
-        scalar(
-            con,
-            f"select max({quote(column.name)}) from raw.{quote(export)} "
-            f"where {quote(column.name)} <= ?",
-            [newest + timedelta(days=7)],
-        )
-        for export, column in required
-        if column.type == "date"
-    ]
-    return max([newest, *(value for value in dates if isinstance(value, date))])
-
-
-def _day(moment: datetime, settings: Settings) -> date:
-    """The day of the reporting time zone that a UTC time falls on."""
-    return moment.replace(tzinfo=UTC).astimezone(settings.zone).date()
-
-
-def _start_of(day: date, settings: Settings) -> datetime:
-    """The UTC time at which a day of the reporting time zone begins."""
-    local = datetime.combine(day, clock(), tzinfo=settings.zone)
-    return local.astimezone(UTC).replace(tzinfo=None)
 
 
 def _empty(folders: Folders) -> None:

@@ -37,6 +37,7 @@ MARTS: dict[str, tuple[str, ...]] = {
     "conversion_paths": ("goal", "path"),
     "credit_history": ("run_date", "model", "goal", "channel"),
     "load_files": ("export", "file", "sha256"),
+    "load_set_aside": ("export", "reason"),
     "ladder_stages": ("goal", "stage"),
     "ladder_effects": ("goal", "stage", "channel"),
     "lift_tests": ("goal", "channel", "lift", "standard_error"),
@@ -164,7 +165,8 @@ def _manifest(
 ) -> dict[str, Any]:
     files = con.execute(
         "select export, file, sha256, state, rows_read, rows_loaded, rows_rejected, "
-        "rows_suppressed, rows_deduplicated, rows_dst_overlap, rows_dst_gap, reason "
+        "rows_suppressed, rows_deduplicated, rows_conflicting, rows_dst_overlap, rows_dst_gap, "
+        "reason "
         "from marts.load_files where state not in ('replaced', 'expired') "
         "order by export, file, sha256"
     )

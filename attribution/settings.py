@@ -76,6 +76,9 @@ class Settings(BaseModel):
     spend_sources: list[Name]
     pseudonymise: bool
     max_bad_row_share: Annotated[float, Field(ge=0, le=1, strict=False)]
+    future_gap_days: Days
+    max_age_days: Annotated[int, Field(ge=1, le=36500)]
+    max_touchpoints_per_customer: Annotated[int, Field(ge=1)]
     retention_days: Days | Literal["all"]
     quarantine_days: Days
     keep_versions: Annotated[int, Field(ge=2, le=1000)]

@@ -25,7 +25,8 @@ create table if not exists raw._files (
     check (rows_read = rows_loaded + rows_rejected + rows_suppressed)
 );
 create table if not exists raw._run (
-    run_date date not null, as_of timestamp not null, window_from timestamp not null
+    run_date date not null, as_of timestamp not null, window_from timestamp not null,
+    oldest timestamp not null
 );
 create table if not exists raw._credit_channels (
     model varchar, goal varchar, segment varchar, segment_value varchar, channel varchar,

@@ -27,6 +27,23 @@
 {%- endmacro %}
 
 
+{#- Rows that staging leaves out for their time; duplicates are counted elsewhere. -#}
+{% macro untimely(export, rows, time, duplicates) -%}
+    select
+        '{{ export }}' as export,
+        case when r.{{ time }} < run.oldest then 'too_old' else 'after_run_date' end as reason
+    from {{ rows }} as r
+    cross join {{ source('ledger', '_run') }} as run
+    where
+        (r.{{ time }} >= run.as_of or r.{{ time }} < run.oldest)
+        and not exists (
+            select 1
+            from {{ duplicates }} as d
+            where d._file_id = r._file_id and d._row = r._row
+        )
+{%- endmacro %}
+
+
 {#- Rows that lose to another of the same key: the later file date wins, then the greater content
     hash; never the order of arrival. -#}
 {% macro losing_duplicates(rows, key, columns) -%}

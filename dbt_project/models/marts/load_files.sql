@@ -5,7 +5,7 @@
 with lost as (
 
     {%- for export in ['touchpoints', 'conversions', 'steps'] %}
-    select _file_id, _row
+    select _file_id, _row, is_conflict
     from {{ ref('duplicate_' ~ export) }}
     {{ 'union' if not loop.last }}
     {%- endfor %}
@@ -14,7 +14,10 @@ with lost as (
 
 by_file as (
 
-    select _file_id, count(*) as rows_deduplicated
+    select
+        _file_id,
+        count(distinct _row) as rows_deduplicated,
+        count(distinct case when is_conflict then _row end) as rows_conflicting
     from lost
     group by _file_id
 
@@ -31,6 +34,7 @@ select
     files.rows_rejected,
     files.rows_suppressed,
     cast(coalesce(by_file.rows_deduplicated, 0) as bigint) as rows_deduplicated,
+    cast(coalesce(by_file.rows_conflicting, 0) as bigint) as rows_conflicting,
     files.rows_dst_overlap,
     files.rows_dst_gap,
     files.extra_columns,

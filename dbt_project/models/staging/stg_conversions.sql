@@ -9,6 +9,7 @@ with conversions as (
     cross join {{ source('ledger', '_run') }} as run
     where
         c.converted_at < run.as_of
+        and c.converted_at >= run.oldest
         and not exists (
             select 1
             from {{ ref('duplicate_conversions') }} as d

@@ -13,6 +13,7 @@ left join {{ ref('stg_identities') }} as i
         and s.occurred_at <= i.valid_until
 where
     s.occurred_at < run.as_of
+    and s.occurred_at >= run.oldest
     and not exists (
         select 1
         from {{ ref('duplicate_steps') }} as d

@@ -11,6 +11,11 @@ with touchpoints as (
             from {{ ref('duplicate_touchpoints') }} as d
             where d._file_id = t._file_id and d._row = t._row
         )
+        and not exists (
+            select 1
+            from {{ ref('bot_suspects') }} as b
+            where b._file_id = t._file_id and b._row = t._row
+        )
 
 )
 
@@ -38,4 +43,4 @@ left join {{ ref('stg_channel_map') }} as m
         case when t.channel is null then coalesce(t.source, '') end = m.source
         and coalesce(t.medium, '') = m.medium
         and coalesce(t.campaign, '') = m.campaign
-where t.occurred_at < run.as_of
+where t.occurred_at < run.as_of and t.occurred_at >= run.oldest
