@@ -229,6 +229,7 @@ def _build(line: Line, record: RunRecord) -> Figures:
             "where is_in_window and not is_cancelled",
         )
         touchpoints = scalar(con, "select count(*) from journeys.journey_touchpoints")
+        goals = con.execute("select distinct goal from journeys.journey_conversions").fetchall()
     if not conversions:
         raise NoConversions(
             f"build: no conversion in the {line.settings.window_days} days up to {run_date}: "
@@ -239,6 +240,10 @@ def _build(line: Line, record: RunRecord) -> Figures:
         "nodes": nodes,
         "conversions": conversions,
         "journey_touchpoints": touchpoints,
+        "warnings": [
+            f"lookback_days_by_goal: no conversion is of the goal {goal!r}"
+            for goal in sorted(set(line.settings.lookback_days_by_goal) - {g for (g,) in goals})
+        ],
     }
 
 
@@ -302,6 +307,9 @@ def _gate(
     query = (folder / f"{boundary}.sql").read_text(encoding="utf-8")
     frame = con.execute(query, dict(parameters) or None).df()
     suite = read_suite(folder, boundary)
+    for expectation in suite["expectations"]:
+        if expectation["kwargs"].get("column") in line.settings.critical_checks:
+            expectation["severity"] = "critical"
     findings = validate(suite, frame, {"max_bad_row_share": line.settings.max_bad_row_share})
     refuse(f"check {boundary}", findings)
     return {

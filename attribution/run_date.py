@@ -10,7 +10,7 @@ import duckdb
 from attribution.contract import Export
 from attribution.errors import NoConversions
 from attribution.settings import Settings
-from attribution.warehouse import literal, quote, scalar
+from attribution.warehouse import quote, scalar
 
 FIRST_DAY = datetime(1, 1, 1)
 DAYS_AHEAD = 7  # of its file's date, or of the newest time: budgets are planned, contacts are not
@@ -88,10 +88,10 @@ def without_strays(
 def _newest_time(
     con: duckdb.DuckDBPyConnection, export: str, column: str, settings: Settings
 ) -> date | None:
-    zone = literal(settings.reporting_timezone)
     days = con.execute(
-        f"select cast(timezone({zone}, timezone('UTC', {quote(column)})) as date) as day, "
-        f"count(*) from raw.{quote(export)} group by day order by day"
+        f"select cast(timezone(?, timezone('UTC', {quote(column)})) as date) as day, "
+        f"count(*) from raw.{quote(export)} group by day order by day",
+        [settings.reporting_timezone],
     ).fetchall()
     newest_file = scalar(
         con, "select max(file_date) from raw._files where export = ? and state = 'loaded'", [export]

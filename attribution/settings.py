@@ -79,6 +79,7 @@ class Settings(BaseModel):
     future_gap_days: Days
     max_age_days: Annotated[int, Field(ge=1, le=36500)]
     max_touchpoints_per_customer: Annotated[int, Field(ge=1)]
+    critical_checks: list[Name]
     retention_days: Days | Literal["all"]
     quarantine_days: Days
     keep_versions: Annotated[int, Field(ge=2, le=1000)]

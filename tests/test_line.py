@@ -256,6 +256,7 @@ def test_same_inputs_publish_the_same_hashes(copy: Home) -> None:
         "touchpoint_credit",
         "conversion_paths",
         "load_files",
+        "load_set_aside",
         "model_diagnostics",
         "ladder_stages",
         "ladder_effects",

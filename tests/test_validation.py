@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import ROOT
+from conftest import ROOT, Home
 
 from attribution.errors import GateRefused
 from attribution.validation import Finding, read_suite, refuse, validate
@@ -22,6 +22,8 @@ GOOD = {
             "rejected_share": [0.01, 0.0],
             "extra_columns": [None, None],
             "reason": ["", ""],
+            "size_ratio": [1.0, 1.2],
+            "days_overdue": [0, 0],
         }
     ),
     "statistics": pd.DataFrame(
@@ -52,6 +54,9 @@ FAULTS = [
     ("exports", "rejected_share", 0.02, "critical"),
     ("exports", "rows_read", 0, "warning"),
     ("exports", "extra_columns", "utm_id", "warning"),
+    ("exports", "size_ratio", 0.2, "warning"),
+    ("exports", "size_ratio", 5.0, "warning"),
+    ("exports", "days_overdue", 1, "warning"),
     ("statistics", "entered", 5.0, "critical"),
     ("statistics", "left_again", -4.0, "critical"),
     ("statistics", "subject", None, "critical"),
@@ -146,3 +151,41 @@ def test_suites_say_why_and_how_bad(path: Path) -> None:
     for expectation in suite["expectations"]:
         assert expectation["severity"] in ("critical", "warning")
         assert len(expectation["meta"]["why"]) > 20
+
+
+def test_an_export_that_stopped_and_one_that_shrank_are_told(home: Home) -> None:
+    """Ten days of both; then one goes on with a tenth of its rows and the other stops."""
+    for day in range(1, 14):
+        rows = 2 if day == 13 else 20
+        home.land(
+            "touchpoints",
+            f"t_2026-01-{day:02d}.csv",
+            "touchpoint_id,customer_id,occurred_at,channel\n"
+            + "".join(f"t{day}_{n},k{n},2026-01-{day:02d},search\n" for n in range(rows)),
+        )
+        if day in (1, 2, 3, 4, 5, 6, 8, 9, 10):  # it paused for two days once
+            home.land(
+                "conversions",
+                f"c_2026-01-{day:02d}.csv",
+                "conversion_id,customer_id,converted_at\n"
+                f"c{day},k{day},2026-01-{day:02d} 10:00:00\n",
+            )
+    home.must("load")
+    told = home.must("check", "exports").stderr
+    assert "size_ratio): 1 of 22 rows: touchpoints/t_2026-01-13.csv (0.1)" in told
+    assert "days_overdue): 1 of 22 rows: conversions/c_2026-01-10.csv (1)" in told
+    home.must("load", "--set", "critical_checks=[days_overdue]")
+    refused = home.main("check", "exports", "--set", "critical_checks=[days_overdue]")
+    assert refused.returncode == 3
+    assert "days_overdue" in refused.stderr
+
+
+def test_a_lookback_for_a_goal_that_never_occurs_is_told(home: Home) -> None:
+    from test_line import land_small_world
+
+    land_small_world(home)
+    misspelt = ("--set", "lookback_days_by_goal={mortage: 60}")
+    home.must("load", *misspelt)
+    home.must("check", "exports", *misspelt)
+    told = home.must("build", *misspelt).stderr
+    assert "lookback_days_by_goal: no conversion is of the goal 'mortage'" in told
