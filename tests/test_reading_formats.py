@@ -1,0 +1,461 @@
+"""Exports as they really come: every reading key of the contract, and nothing by guess."""
+
+import gzip
+import io
+import json
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from conftest import ROOT, Home
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from test_exports import GOOD, HEAD, SETTINGS, Loader
+
+from attribution.convert import Job
+from attribution.parsing import changes
+from attribution.pseudonyms import People
+from attribution.reading import ReadingProcess
+from attribution.settings import Folders
+from attribution.warehouse import open_warehouse
+
+
+@pytest.fixture
+def loader(tmp_path: Path) -> Iterator[Loader]:
+    folders = Folders.from_environment({"ATTRIBUTION_HOME": str(tmp_path)})
+    folders.landing.mkdir()
+    folders.scratch.mkdir(parents=True)
+    with open_warehouse(folders, SETTINGS) as con:
+        yield Loader(folders, con)
+
+
+def revenue_of(loader: Loader, text: str, **contract: object) -> Decimal | None:
+    """What a revenue is read as; None where the row is rejected."""
+    quoted = text.replace('"', '""')
+    loader.land("r.csv", HEAD + f'c,k,2026-01-02,,"{quoted}"\n')
+    loader.load(**contract)
+    found = loader.conversions()
+    loader.con.execute("delete from raw.conversions")
+    loader.con.execute("update raw._files set state = 'replaced'")
+    return found[0][4] if found else None
+
+
+@pytest.mark.parametrize(
+    ("text", "contract", "value"),
+    [
+        ("1234.50", {}, "1234.5"),
+        ("1.234,50", {}, None),
+        ("1,234.50", {}, None),
+        ("5,00-", {"decimal": ","}, None),
+        ("5,00-", {"decimal": ",", "trailing_minus": True}, "-5"),
+        ("-5,00", {"decimal": ",", "trailing_minus": True}, "-5"),
+        ("-5,00-", {"decimal": ",", "trailing_minus": True}, None),
+        ("1.234,50", {"decimal": ","}, None),
+        ("1.234,50", {"decimal": ",", "thousands": "."}, "1234.5"),
+        ("1.234.567", {"decimal": ",", "thousands": "."}, "1234567"),
+        ("1.23,50", {"decimal": ",", "thousands": "."}, None),
+        ("1.2345", {"decimal": ",", "thousands": "."}, None),
+        ("1234,5", {"decimal": ",", "thousands": "."}, "1234.5"),
+        ("1'234.50", {"thousands": "'"}, "1234.5"),
+        ("1’234.50", {"thousands": "’"}, "1234.5"),
+        ("1\u00a0234,50", {"decimal": ",", "thousands": "\u00a0"}, "1234.5"),
+        ("1'234.50", {}, None),
+        ("1e3", {}, "1000"),
+        ("1_000", {}, None),
+        ("+7", {}, "7"),
+        (".5", {}, "0.5"),
+        ("NaN", {}, None),
+        ("inf", {}, None),
+        ("99999999999999999999", {}, None),
+        ("12.34567", {}, "12.3457"),
+    ],
+)
+def test_numbers_only_as_declared(
+    loader: Loader, text: str, contract: dict, value: str | None
+) -> None:
+    assert revenue_of(loader, text, **contract) == (None if value is None else Decimal(value))
+
+
+def time_of(loader: Loader, text: str, **contract: object) -> datetime | None:
+    loader.land("t.csv", HEAD + f"c,k,{text},,1\n")
+    loader.load(**contract)
+    found = loader.conversions()
+    loader.con.execute("delete from raw.conversions")
+    loader.con.execute("update raw._files set state = 'replaced'")
+    return found[0][2] if found else None
+
+
+@pytest.mark.parametrize(
+    ("text", "contract", "expected"),
+    [
+        ("02.01.2026 03:04", {"time_format": "%d.%m.%Y %H:%M"}, datetime(2026, 1, 2, 3, 4)),
+        ("2026-01-02 03:04", {"time_format": "%d.%m.%Y %H:%M"}, None),
+        ("02.01.2026 03:04", {}, None),
+        (
+            "20260102T030405+0100",
+            {"time_format": "%Y%m%dT%H%M%S%z", "time_zone": "Europe/Berlin"},
+            datetime(2026, 1, 2, 2, 4, 5),
+        ),
+        (
+            "01/02/2026 03:04",
+            {"time_format": "%m/%d/%Y %H:%M", "time_zone": "Europe/Berlin"},
+            datetime(2026, 1, 2, 2, 4),
+        ),
+        ("1767323045", {"time_format": "epoch_seconds"}, datetime(2026, 1, 2, 3, 4, 5)),
+        ("1767323045.25", {"time_format": "epoch_seconds"}, datetime(2026, 1, 2, 3, 4, 5, 250000)),
+        ("1767323045000", {"time_format": "epoch_milliseconds"}, datetime(2026, 1, 2, 3, 4, 5)),
+        ("1767323045000000", {"time_format": "epoch_microseconds"}, datetime(2026, 1, 2, 3, 4, 5)),
+        ("1767323045000", {"time_format": "epoch_seconds"}, None),  # the year 57974
+    ],
+)
+def test_times_only_as_declared(
+    loader: Loader, text: str, contract: dict, expected: datetime | None
+) -> None:
+    assert time_of(loader, text, **contract) == expected
+
+
+def test_dates_only_as_declared(loader: Loader) -> None:
+    spend = CONTRACT_OF(loader, "spend", date_format="%d.%m.%Y")
+    loader.contract = {"spend": spend}
+    loader.land("s.csv", "date,channel,cost\n03.02.2026,tv,1\n2026-02-03,tv,1\n", "spend")
+    counts = loader.load()
+    assert (counts["rows_loaded"], counts["rows_rejected"]) == (1, 1)
+    assert loader.rows("select date from raw.spend") == [(date(2026, 2, 3),)]
+
+
+def CONTRACT_OF(loader: Loader, export: str, **changes: object):
+    from dataclasses import replace
+
+    from test_exports import CONTRACT
+
+    return replace(CONTRACT[export], **changes)
+
+
+ZONES = ("Europe/Berlin", "Australia/Lord_Howe", "America/Sao_Paulo", "Asia/Kolkata")
+around_a_change = st.sampled_from(ZONES).flatmap(
+    lambda zone: st.tuples(
+        st.just(zone),
+        st.one_of(
+            st.sampled_from(
+                [day for day in changes(zone) if 2000 < day.year < 2030] or [date(2026, 3, 29)]
+            ).flatmap(
+                lambda day: st.integers(0, 24 * 60 - 1).map(
+                    lambda minute: (
+                        datetime.combine(day, datetime.min.time()) + timedelta(minutes=minute)
+                    )
+                )
+            ),
+            st.datetimes(datetime(2001, 1, 1), datetime(2029, 1, 1)).map(
+                lambda moment: moment.replace(microsecond=0)
+            ),
+        ),
+    )
+)
+
+
+@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    drawn=around_a_change,
+    overlap=st.sampled_from(["earlier", "later", "reject"]),
+    gap=st.sampled_from(["shift", "reject"]),
+)
+def test_clock_changes_as_pythons_zoneinfo_knows_them(
+    loader: Loader, drawn: tuple[str, datetime], overlap: str, gap: str
+) -> None:
+    zone, wall = drawn
+    place = ZoneInfo(zone)
+    earlier, later = (wall.replace(tzinfo=place, fold=fold).astimezone(UTC) for fold in (0, 1))
+    there = earlier.astimezone(place).replace(tzinfo=None) == wall
+    is_gap, is_overlap = not there, there and earlier != later
+    # in a gap the engine goes on with the clock as it was before
+    expected = later if is_overlap and overlap == "later" else earlier
+    rejected = (is_gap and gap == "reject") or (is_overlap and overlap == "reject")
+    found = time_of(loader, wall.isoformat(), time_zone=zone, dst_overlap=overlap, dst_gap=gap)
+    assert found == (None if rejected else expected.replace(tzinfo=None))
+    [(overlaps, gaps)] = loader.rows(
+        "select rows_dst_overlap, rows_dst_gap from raw._files order by loaded_at desc limit 1"
+    )
+    assert (overlaps, gaps) == (is_overlap and not rejected, is_gap and not rejected)
+
+
+def test_an_offset_is_stronger_than_the_declared_zone(loader: Loader) -> None:
+    text = "2026-10-25T02:30:00+02:00"
+    assert time_of(loader, text, time_zone="Europe/Berlin") == datetime(2026, 10, 25, 0, 30)
+    assert loader.rows("select max(rows_dst_overlap) from raw._files") == [(0,)]
+
+
+@pytest.mark.parametrize(
+    "id",
+    ["null", "NULL", "None", "nan", "(not set)", "undefined", "0", "000", "0.0", "n/a",
+     "00000000-0000-0000-0000-000000000000"],
+)  # fmt: skip
+def test_placeholders_never_become_one_giant_customer(loader: Loader, id: str) -> None:
+    loader.land("a.csv", HEAD + f"c1,{id},2026-01-02,,1\nc2,k2,2026-01-02,,1\n")
+    counts = loader.load()
+    assert (counts["rows_loaded"], counts["rows_rejected"]) == (1, 1)
+    [reject] = loader.rejects()
+    assert reject["reason"] == "customer_id is a placeholder and no id"
+
+
+def test_null_values_are_nothing_by_contract(loader: Loader) -> None:
+    text = HEAD + "c1,k1,2026-01-02,(not set),1\nc2,k2,2026-01-02,\\N,1\nc3,k3,2026-01-02,null,1\n"
+    loader.land("a.csv", text)
+    loader.load(null_values=("(not set)", "\\N"))
+    assert [row[3] for row in loader.conversions()] == [None, None, "null"]
+
+
+def test_headers_are_mapped_to_columns(loader: Loader) -> None:
+    from dataclasses import replace
+
+    from test_exports import CONTRACT
+
+    names = {"conversion_id": "Vertrags-Nr.", "customer_id": "Kunde", "converted_at": "Datum"}
+    base = CONTRACT["conversions"]
+    columns = tuple(replace(c, header=names.get(c.name, c.name)) for c in base.columns)
+    loader.contract = {"conversions": replace(base, columns=columns)}
+    loader.land("a.csv", "Kunde,Vertrags-Nr.,Datum\nk1,c1,2026-01-02\n")
+    loader.land("b.jsonl", json.dumps({"Kunde": "k2", "Vertrags-Nr.": "c2", "Datum": "2026-01-02"}))
+    loader.land("c.csv", "customer_id,conversion_id,converted_at\nk1,c1,2026-01-02\n")
+    loader.load()
+    assert [row[:2] for row in loader.conversions()] == [("c1", "k1"), ("c2", "k2")]
+    assert ("c.csv", "quarantined", "required column Vertrags-Nr., Kunde, Datum is missing") in (
+        loader.states()
+    )
+
+
+def test_a_separator_line_is_read_and_must_not_contradict(loader: Loader) -> None:
+    good = GOOD.replace(",", ";")
+    loader.land("a.csv", "sep=;\n" + good)
+    loader.land("b.csv", ("\ufeffSEP=;\r\n" + good).encode())
+    loader.land("c.csv", "sep=,\n" + good)
+    counts = loader.load(delimiter=";")
+    assert counts["rows_loaded"] == 4
+    assert loader.states()[2] == (
+        "c.csv",
+        "quarantined",
+        "line 1 says sep=,, _exports.yml says ;",
+    )
+
+
+def test_a_separator_line_keeps_the_line_numbers_of_rejects(loader: Loader) -> None:
+    loader.land("a.csv", "sep=,\n" + HEAD + "c1,,2026-01-02,,1\n")
+    loader.load()
+    assert [reject["line"] for reject in loader.rejects()] == [3]
+
+
+@pytest.mark.parametrize(
+    ("name", "row"),
+    [("a.csv", "c2,k\0,2026-01-02,,1"), ("a.jsonl", '{"conversion_id": "c\\u0000"}')],
+)
+def test_nul_bytes_are_rejected(loader: Loader, name: str, row: str) -> None:
+    good = (
+        HEAD
+        if name == "a.csv"
+        else '{"conversion_id":"c","customer_id":"k","converted_at":"2026-01-01"}\n'
+    )
+    loader.land(name, good + row + "\n")
+    loader.load()
+    [reject] = loader.rejects()
+    assert reject["reason"] == "holds a NUL byte"
+    assert "\0" not in reject["raw"]
+
+
+def test_json_as_an_object_of_arrays(loader: Loader) -> None:
+    row = '{"conversion_id": 7.10, "customer_id": "k", "converted_at": "2026-01-01", "goal": NaN}'
+    loader.land("a.json", '{"2026-01-01": [], "2026-01-02": [' + row + "]}")
+    loader.land("b.json", "{\n}")
+    loader.land("c.json", '{"a": 1}')
+    counts = loader.load(json_layout="lists")
+    assert counts["rows_loaded"] == 1
+    assert loader.conversions()[0][:4] == ("7.10", "k", datetime(2026, 1, 1), None)
+    assert loader.states()[2][1:] == (
+        "quarantined",
+        "json_layout is `lists`, and this is no object of arrays",
+    )
+
+
+def test_a_json_line_that_is_text_does_not_become_a_reason(loader: Loader) -> None:
+    good = '{"conversion_id": "c", "customer_id": "k", "converted_at": "2026-01-01"}'
+    loader.land("a.jsonl", f'{good}\n"secret"\n')
+    loader.load()
+    assert [reject["reason"] for reject in loader.rejects()] == ["not a JSON object"]
+
+
+def test_rows_without_consent_are_not_kept_anywhere(loader: Loader) -> None:
+    from dataclasses import replace
+
+    from test_exports import CONTRACT
+
+    base = CONTRACT["conversions"]
+    consent = replace(base.columns[3], name="consent", header="consent", type="boolean")
+    loader.contract = {
+        "conversions": replace(base, columns=(*base.columns, consent), consent="required")
+    }
+    head = "conversion_id,customer_id,converted_at,consent,revenue\n"
+    rows = "c1,k1,2026-01-02,true,1\nc2,canary,2026-01-02,false,1\nc3,canary,2026-01-02,,1\n"
+    loader.land("clean.csv", head + rows)
+    # without consent a row is suppressed before anything else is held against it
+    loader.land("careful.csv", head + rows.replace("c", "d") + "d4,canary,never,no,1\n")
+    counts = loader.load()
+    assert (counts["rows_loaded"], counts["rows_rejected"], counts["rows_suppressed"]) == (2, 0, 5)
+    loader.con.execute("checkpoint")
+    kept = [path for path in loader.folders.state.rglob("*") if path.is_file()]
+    assert not [path for path in kept if b"canary" in path.read_bytes()]
+
+
+def test_sidecars_are_checked_where_they_are(loader: Loader) -> None:
+    import hashlib
+
+    for name, sidecar in {
+        "right.csv": hashlib.sha256(GOOD.encode()).hexdigest().upper() + "  right.csv\n",
+        "wrong.csv": "0" * 64,
+        "no.csv": "not a sum",
+    }.items():
+        loader.land(name, GOOD.replace("c1", name))
+        loader.land(name + ".sha256", sidecar)
+    loader.land("right.csv", GOOD)
+    loader.land("rows.csv", GOOD.replace("c1", "c3"))
+    loader.land("rows.csv.rows", "2\n")
+    loader.land("short.csv", GOOD.replace("c1", "c4"))
+    loader.land("short.csv.rows", "3\n")
+    loader.land("odd.csv", GOOD.replace("c1", "c5"))
+    loader.land("odd.csv.rows", "many\n")
+    loader.load()
+    assert loader.states() == [
+        ("no.csv", "quarantined", "its .sha256 holds no SHA-256"),
+        ("odd.csv", "quarantined", "its .rows holds no number"),
+        ("right.csv", "loaded", None),
+        ("rows.csv", "loaded", None),
+        ("short.csv", "quarantined", "2 rows, its sidecar says 3"),
+        ("wrong.csv", "quarantined", "is not the file that its .sha256 speaks of"),
+    ]
+
+
+def test_a_file_waits_for_its_sidecar_and_until_nobody_writes(loader: Loader) -> None:
+    import hashlib
+
+    path = loader.land("a.csv", GOOD)
+    assert loader.load(sidecar="required")["files_waiting"] == 1
+    assert "landing/conversions/a.csv has no sidecar yet; left for the next run" in loader.warnings
+    loader.land("a.csv.sha256", hashlib.sha256(GOOD.encode()).hexdigest())
+    assert loader.load(sidecar="required", settle_seconds=3600)["files_waiting"] == 1
+    os.utime(path, (time.time() - 3700,) * 2)
+    assert loader.load(sidecar="required", settle_seconds=3600)["files_loaded"] == 1
+
+
+def test_a_file_that_changes_while_it_is_read_waits(
+    loader: Loader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from attribution import exports
+
+    path = loader.land("a.csv", GOOD)
+    hashed = exports.sha256_of
+
+    def slow(landed: Path) -> str:
+        found = hashed(landed)
+        with landed.open("a") as more:
+            more.write("c9,k9,2026-01-02,,1\n")
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(exports, "sha256_of", slow)
+        assert loader.load()["files_waiting"] == 1
+    assert loader.states() == []
+    assert loader.load()["rows_loaded"] == 3
+    assert path.exists()
+
+
+def test_what_unpacks_to_more_than_allowed_is_refused(loader: Loader) -> None:
+    row = b"c1,k1,2026-01-02 03:04:05,account,1\n"
+    loader.land("bomb.csv.gz", gzip.compress(HEAD.encode() + row * 200_000))
+    loader.land("large.csv", HEAD.encode() + row * 40_000)
+    table = pa.table({"conversion_id": ["c"] * 2_000_000})
+    sink = io.BytesIO()
+    pq.write_table(table, sink, use_dictionary=False, compression="zstd")
+    loader.land("bomb.parquet", sink.getvalue())
+    assert sink.tell() < 2**20
+    loader.load(max_gigabytes=0.001)
+    reason = "larger than max_gigabytes, 0.001, in _exports.yml"
+    assert [row[1:] for row in loader.states()] == [("quarantined", reason)] * 3
+
+
+def test_a_line_of_megabytes_is_one_rejected_row(loader: Loader) -> None:
+    loader.land("a.csv", GOOD + f"c9,{'k' * 3_000_000},2026-01-01,,\nc8,k8,2026-01-01,,\n")
+    counts = loader.load()
+    assert (counts["rows_loaded"], counts["rows_rejected"]) == (3, 1)
+    [reject] = loader.rejects()
+    assert len(reject["raw"]) == 100_000
+
+
+def process_of(loader: Loader) -> ReadingProcess:
+    return ReadingProcess(loader.folders, SETTINGS, People())
+
+
+def large_file(loader: Loader) -> Job:
+    path = loader.land("large.csv", HEAD + "c1,k1,2026-01-02 03:04:05,account,bad\n" * 900_000)
+    return Job("conversions", path, "0" * 64)
+
+
+@pytest.mark.parametrize("kills", [1, 2])
+def test_a_reading_process_that_dies_twice_quarantines_the_file(loader: Loader, kills: int) -> None:
+    """Killed as by a crash in the engine: once is bad luck, twice is the file."""
+    job = large_file(loader)
+    done: list[int] = []
+
+    def kill(read: ReadingProcess) -> None:
+        while len(done) < kills:
+            process = read.process
+            if process is not None and process.pid not in done:
+                time.sleep(1.2)  # it has begun to read
+                process.send_signal(signal.SIGSEGV)
+                done.append(process.pid)
+            time.sleep(0.01)
+
+    with process_of(loader) as read:
+        killer = threading.Thread(target=kill, args=[read])
+        killer.start()
+        outcome = read(job)
+        killer.join()
+        small = loader.land("small.csv", GOOD)
+        assert read(Job("conversions", small, "1" * 64)).rows_loaded == 2
+    if kills == 1:
+        assert (outcome.state, outcome.rows_rejected) == ("loaded", 900_000)
+    else:
+        assert outcome.state == "quarantined"
+        assert outcome.reason == "brings the reading process down (SIGSEGV)"
+
+
+def test_the_reading_process_ends_with_its_context(loader: Loader) -> None:
+    with process_of(loader) as read:
+        read(Job("conversions", loader.land("a.csv", GOOD), "1" * 64))
+        assert read.process is not None
+        process = read.process
+    assert process.poll() == 0
+
+
+def test_the_process_reads_what_the_function_reads(home: Home) -> None:
+    """Whole verbs, with pseudonyms: the archive and the journal are what `rebuild` needs."""
+    home.land("conversions", "a.csv", GOOD)
+    home.must("load")
+    [(there,)] = home.warehouse("select count(*) from raw.conversions")
+    assert there == 2
+    [archived] = (home.path / "state" / "archive" / "conversions").glob("*.parquet")
+    rows = duckdb.sql(f"from '{archived}'").fetchall()
+    assert {row[1] for row in rows}.isdisjoint({"k1", "k2"})
+
+
+def test_every_key_of_the_contract_is_explained_in_it() -> None:
+    from attribution.contract import META
+
+    text = (ROOT / "dbt_project" / "models" / "staging" / "_exports.yml").read_text()
+    assert [key for key in META if f"{key}:" not in text] == []
