@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 from attribution import __version__, analyse, operate
@@ -109,9 +110,12 @@ def _parser() -> argparse.ArgumentParser:
     status = verbs.add_parser("status", help="what is published, and how the last run went")
     status.add_argument("--format", choices=("table", "json"), default="table")
     status.set_defaults(command=_status)
-    verbs.add_parser("doctor", help="check settings, folders, key, warehouse").set_defaults(
-        command=_doctor
+    doctor = verbs.add_parser(
+        "doctor", help="check settings, folders, key, warehouse; or show how a file would be read"
     )
+    doctor.add_argument("--export", type=Path, metavar="FILE", help="a file, landed or not")
+    doctor.add_argument("--as", dest="name", metavar="EXPORT", help="read FILE as this export")
+    doctor.set_defaults(command=_doctor)
     operate.add_verbs(verbs)
     return parser
 
@@ -176,8 +180,14 @@ def _status(chosen: argparse.Namespace) -> int:
 
 def _doctor(chosen: argparse.Namespace) -> int:
     from attribution.doctor import examine
-    from attribution.settings import Folders
+    from attribution.settings import Folders, load_settings
 
+    if chosen.export is not None:
+        from attribution.export_profile import print_profile, profile
+
+        folders = Folders.from_environment()
+        settings = load_settings(folders.dbt_project)
+        return print_profile(profile(folders, settings, chosen.export, chosen.name))
     problems = 0
     for what, problem in examine(Folders.from_environment()):
         print(f"{'ok  ' if problem is None else 'FAIL'}  {what}{f': {problem}' if problem else ''}")
