@@ -2,7 +2,7 @@
 # hashes in requirements.txt.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test airflow bench bench-coverage bench-ladder bench-peers truth lint lock clean
+.PHONY: help demo test torture airflow bench bench-coverage bench-ladder bench-peers truth lint audit lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -28,6 +28,9 @@ demo: $(VENV)/ready ## simulate a bank's exports, run the nightly DAG on them, s
 test: $(VENV)/ready ## the whole test suite
 	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
+torture: $(VENV)/ready ## the tests of faults at full length: kills, flipped bits, full disks, races
+	@ATTRIBUTION_TORTURE=1 $(BIN)/python -m pytest -q -s tests/test_kills.py tests/test_mutations.py tests/test_full_disk.py tests/test_restatement.py tests/test_security.py
+
 airflow: $(VENV)/ready ## Airflow's web page on the demo, the DAG unpaused
 	@$(BIN)/python scripts/demo.py --serve
 
@@ -51,6 +54,9 @@ lint: $(VENV)/ready ## ruff, mypy, sqlfluff
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/sqlfluff lint --disable-progress-bar dbt_project/models
+
+audit: $(VENV)/ready ## known vulnerabilities of the locked packages (asks the advisory database)
+	@$(BIN)/python scripts/audit.py
 
 lock: $(VENV)/ready ## renew requirements.txt from pyproject.toml
 	@PATH="$$PWD/$(BIN):$$PATH" uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11 --extra dev --custom-compile-command "make lock" --output-file requirements.txt pyproject.toml

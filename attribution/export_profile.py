@@ -111,7 +111,7 @@ def print_profile(shown: Profile | str) -> int:
     """Print what `profile` found; the exit code: 1 where the file would be quarantined."""
     if isinstance(shown, str):
         console().print(
-            "# No export of the contract. Paste this below `tables:` in _exports.yml and correct it:",
+            "# No export of the contract. Correct this and paste it below `tables:` in _exports.yml:",
             soft_wrap=True,
         )
         console().print(shown, end="", soft_wrap=True)
@@ -132,8 +132,7 @@ def print_profile(shown: Profile | str) -> int:
     said = [
         f"encoding {export.encoding}, delimiter {export.delimiter!r}, decimal {export.decimal!r}, "
         f"times without an offset are of {export.time_zone}",
-        outcome.extra_columns
-        and f"columns that the contract does not know: {outcome.extra_columns}",
+        outcome.extra_columns and f"not in the contract: column {outcome.extra_columns}",
         outcome.rows_dst_overlap and f"local times that came twice: {outcome.rows_dst_overlap:,}",
         outcome.rows_dst_gap and f"local times that never were: {outcome.rows_dst_gap:,}",
         *(f"line {line}: {reason}" for line, reason in shown.rejected),
