@@ -111,7 +111,7 @@ def print_profile(shown: Profile | str) -> int:
     """Print what `profile` found; the exit code: 1 where the file would be quarantined."""
     if isinstance(shown, str):
         console().print(
-            "# No export of the contract. Correct this and paste it below `tables:` in _exports.yml:",
+            "# No export of the contract. Correct this, paste it below `tables:` of _exports.yml:",
             soft_wrap=True,
         )
         console().print(shown, end="", soft_wrap=True)
