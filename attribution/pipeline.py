@@ -156,7 +156,7 @@ def _take(line: Line, step: str, run: str | None = None) -> Figures:
         )
     started = time.monotonic()
     line.progress(step, 0, 0, "")
-    with _in_one_line(step):
+    with _in_one_line(line.folders, step):
         record.write(line.folders)
         figures = _STEPS[step](line, record)
         record.finish(line.folders, step, time.monotonic() - started, figures)
@@ -165,15 +165,18 @@ def _take(line: Line, step: str, run: str | None = None) -> Figures:
 
 
 @contextmanager
-def _in_one_line(step: str) -> Iterator[None]:
+def _in_one_line(folders: Folders, step: str) -> Iterator[None]:
     """What the machine or the engine says on its own, as an error of the step."""
     try:
         yield
     except (OSError, MemoryError, duckdb.Error) as error:
         full = (OSError, MemoryError, duckdb.IOException, duckdb.OutOfMemoryException)
+        place = (
+            "" if getattr(error, "filename", None) else f" in {folders.state} or {folders.publish}"
+        )
         raise StepError(
-            f"{step}: {one_line(error) or type(error).__name__}; nothing was published: mend the "
-            "cause and run again",
+            f"{step}: {one_line(error) or type(error).__name__}{place}; nothing was published: mend "
+            "the cause and run again",
             may_pass=isinstance(error, full),
         ) from error
 

@@ -175,11 +175,17 @@ def test_a_full_disk_at_every_stage(before: Home, after: Home, tmp_path: Path, f
     kept = tmp_path / "kept"
     disk.rename(kept)
     disk.mkdir()
-    used = sum(path.stat().st_size for path in kept.rglob("*") if path.is_file()) // 1024
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={used + 600}k", "tmpfs", disk], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1g", "tmpfs", disk], check=True)
     try:
         shutil.copytree(kept, disk, symlinks=True, dirs_exist_ok=True)
-        stages, extra = [], 600
+        used = shutil.disk_usage(disk).used // 1024
+
+        def leave(kilobytes: int) -> None:
+            size = f"remount,size={used + kilobytes}k"
+            subprocess.run(["mount", "-o", size, disk], check=True)
+
+        leave(100)
+        stages, extra = [], 100
         while True:
             done = home.attribution("run")
             if done.returncode == 0:
@@ -188,9 +194,9 @@ def test_a_full_disk_at_every_stage(before: Home, after: Home, tmp_path: Path, f
             assert last.startswith("attribution: "), done.stderr
             assert published_is_whole(home)
             stages.append(last[:110])
-            extra += 300
+            extra += 400
             assert extra < 100_000
-            subprocess.run(["mount", "-o", f"remount,size={used + extra}k", disk], check=True)
+            leave(extra)
         assert stages
         assert home.hashes() == after.hashes()
         ledger_adds_up(home)
