@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from attribution import __version__, analyse, operate
-from attribution.errors import AttributionError, UsageError
+from attribution.errors import AttributionError, Stopped, UsageError
 
 STEPS = {
     "load": "read landed files into raw tables, each exactly once",
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except KeyboardInterrupt:
+    except (Stopped, KeyboardInterrupt):
         print("attribution: stopped before it was done; run again to go on", file=sys.stderr)
         return 1
     except Exception as error:
@@ -53,13 +53,14 @@ def _terminable() -> Iterator[None]:
     """SIGTERM ends a command as Ctrl-C does: what is open is closed, the lock is free."""
 
     def stop(*_: object) -> None:
-        raise KeyboardInterrupt
+        raise Stopped
 
-    former = signal.signal(signal.SIGTERM, stop)
+    former = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, former)
+        for number, handler in former.items():
+            signal.signal(number, handler)
 
 
 def _unforeseen(error: Exception) -> str:

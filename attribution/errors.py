@@ -12,6 +12,7 @@ AttributionError                exit 1
 ├── InvalidPaths                a path file, or statistics that contradict themselves
 ├── ModelError                  a model cannot answer
 │   ├── NoConversions
+│   ├── NoTouchpoints
 │   ├── ModelRefused            what there is cannot carry the model; the night goes on without it
 │   └── ConvergenceError
 ├── PublishError                candidate versions, the swap, rollback
@@ -20,8 +21,17 @@ AttributionError                exit 1
 ├── GateRefused                 exit 3: an expectation was not met
 └── LockHeld                    exit 75: another run holds the lock
 
+Stopped                         no error: Ctrl-C or SIGTERM; exit 1
 ApproximationWarning            no error: a model sampled where it cannot be exact
 """
+
+
+class Stopped(SystemExit):
+    """Somebody asked the command to stop, by Ctrl-C or SIGTERM.
+
+    No KeyboardInterrupt: one that passes through code which is being compiled makes the interpreter
+    end by a signal, whatever was done about it. dbt cancels what it does on either.
+    """
 
 
 class AttributionError(Exception):
@@ -82,6 +92,10 @@ class ModelError(AttributionError):
 
 
 class NoConversions(ModelError):
+    pass
+
+
+class NoTouchpoints(ModelError):
     pass
 
 

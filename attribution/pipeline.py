@@ -18,7 +18,14 @@ import duckdb
 from attribution import publish as versions
 from attribution.contract import read_contract
 from attribution.erase import erase as erase_from_state
-from attribution.errors import AttributionError, EraseError, NoConversions, OutOfOrder, StepError
+from attribution.errors import (
+    AttributionError,
+    EraseError,
+    NoConversions,
+    NoTouchpoints,
+    OutOfOrder,
+    StepError,
+)
 from attribution.exports import load_exports
 from attribution.reading import ReadingProcess
 from attribution.rebuild import rebuild as rebuild_warehouse
@@ -171,9 +178,8 @@ def _in_one_line(folders: Folders, step: str) -> Iterator[None]:
         yield
     except (OSError, MemoryError, duckdb.Error) as error:
         full = (OSError, MemoryError, duckdb.IOException, duckdb.OutOfMemoryException)
-        place = (
-            "" if getattr(error, "filename", None) else f" in {folders.state} or {folders.publish}"
-        )
+        named = getattr(error, "filename", None)
+        place = "" if named else f" in {folders.state} or {folders.publish}"
         raise StepError(
             f"{step}: {one_line(error) or type(error).__name__}{place}; nothing was published: mend "
             "the cause and run again",
@@ -237,6 +243,11 @@ def _build(line: Line, record: RunRecord) -> Figures:
         raise NoConversions(
             f"build: no conversion in the {line.settings.window_days} days up to {run_date}: "
             "deliver conversions, choose another --date, or widen window_days"
+        )
+    if not touchpoints:
+        raise NoTouchpoints(
+            f"build: no touchpoint up to {run_date} is in any journey: deliver touchpoints, choose "
+            "another --date, or widen lookback_days"
         )
     return {
         "run_date": run_date.isoformat(),

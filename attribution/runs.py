@@ -11,6 +11,7 @@ import json
 import os
 import secrets
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -67,11 +68,14 @@ def lock(folders: Folders) -> Iterator[None]:
 
 
 def _holder(handle: int) -> str:
-    try:
-        holder = json.loads(os.pread(handle, 4096, 0))
-        return f"pid {holder['pid']} on {holder['host']} since {holder['since']}"
-    except (ValueError, KeyError, TypeError):
-        return "another run"
+    """Who holds the lock: whoever has just taken it writes so in a moment."""
+    for _ in range(50):
+        try:
+            holder = json.loads(os.pread(handle, 4096, 0))
+            return f"pid {holder['pid']} on {holder['host']} since {holder['since']}"
+        except (ValueError, KeyError, TypeError):
+            time.sleep(0.01)
+    return "another run"
 
 
 @dataclass

@@ -68,7 +68,7 @@ def dbt(
             result = dbtRunner(callbacks=[listen]).invoke(command)
         finally:
             DuckDBConnectionManager.close_all_connections()  # or it would hold the warehouse
-    if isinstance(result.exception, KeyboardInterrupt):
+    if isinstance(result.exception, KeyboardInterrupt | SystemExit):
         raise result.exception
     if not result.success:
         what = " ".join(failures[:3]) or result.exception or "dbt failed"

@@ -150,7 +150,7 @@ def refused_then_healed(home: Home, run: Callable[[], subprocess.CompletedProces
     return last
 
 
-@pytest.mark.parametrize("kilobytes", [1, 30, 1500] + [4, 100, 300, 700, 3000] * LONG)
+@pytest.mark.parametrize("kilobytes", [1, 30, 1500] + [4, 100, 300, 700, 2000] * LONG)
 def test_a_file_that_cannot_grow_is_one_clear_line(
     before: Home, after: Home, tmp_path: Path, kilobytes: int
 ) -> None:
