@@ -178,8 +178,7 @@ def _in_one_line(folders: Folders, step: str) -> Iterator[None]:
         yield
     except (OSError, MemoryError, duckdb.Error) as error:
         full = (OSError, MemoryError, duckdb.IOException, duckdb.OutOfMemoryException)
-        named = getattr(error, "filename", None)
-        place = "" if named else f" in {folders.state} or {folders.publish}"
+        place = "" if hasattr(error, "filename") and error.filename else f" in {folders.state}"
         raise StepError(
             f"{step}: {one_line(error) or type(error).__name__}{place}; nothing was published: mend "
             "the cause and run again",
