@@ -180,8 +180,8 @@ def _in_one_line(folders: Folders, step: str) -> Iterator[None]:
         full = (OSError, MemoryError, duckdb.IOException, duckdb.OutOfMemoryException)
         place = "" if hasattr(error, "filename") and error.filename else f" in {folders.state}"
         raise StepError(
-            f"{step}: {one_line(error) or type(error).__name__}{place}; nothing was published: mend "
-            "the cause and run again",
+            f"{step}: {one_line(error) or type(error).__name__}{place}; nothing was published: "
+            "mend the cause and run again",
             may_pass=isinstance(error, full),
         ) from error
 
