@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from typing import Any
 
 import duckdb
@@ -31,7 +31,7 @@ from attribution.reading import ReadingProcess
 from attribution.rebuild import rebuild as rebuild_warehouse
 from attribution.retention import expire
 from attribution.room import check_publish
-from attribution.run_date import FIRST_DAY, newest_day, start_of
+from attribution.run_date import bounds, newest_day
 from attribution.runs import STEPS, RunRecord, lock
 from attribution.settings import Folders, Settings, hmac_key, load_settings, one_line
 from attribution.suppression import people
@@ -216,18 +216,13 @@ def _check_exports(line: Line, record: RunRecord) -> Figures:
 def _build(line: Line, record: RunRecord) -> Figures:
     contract = read_contract(line.folders.contract)
     with open_warehouse(line.folders, line.settings) as con:
-        run_date = line.run_date or newest_day(con, contract, line.settings)
-        as_of = start_of(run_date + timedelta(days=1), line.settings)
-        oldest = as_of - timedelta(days=line.settings.max_age_days)
-        window_from = FIRST_DAY
-        if line.settings.window_days != "all":
-            first = run_date - timedelta(days=line.settings.window_days - 1)
-            window_from = start_of(first, line.settings)
+        run_date, later = line.run_date, 0
+        if run_date is None:
+            run_date, later = newest_day(con, contract, line.settings)
+        times = bounds(run_date, line.settings)
         with transaction(con):
             con.execute("delete from raw._run")
-            con.execute(
-                "insert into raw._run values (?, ?, ?, ?)", [run_date, as_of, window_from, oldest]
-            )
+            con.execute("insert into raw._run values (?, ?, ?, ?)", [run_date, *times])
     record.run_date = run_date.isoformat()
     nodes = _dbt(line, "build", "seeds", "models/staging", "models/journeys", "models/statistics")
     with open_warehouse(line.folders, line.settings) as con:
@@ -238,6 +233,12 @@ def _build(line: Line, record: RunRecord) -> Figures:
         )
         touchpoints = scalar(con, "select count(*) from journeys.journey_touchpoints")
         goals = con.execute("select distinct goal from journeys.journey_conversions").fetchall()
+    warnings = [
+        f"lookback_days_by_goal: no conversion is of the goal {goal!r}"
+        for goal in sorted(set(line.settings.lookback_days_by_goal) - {goal for (goal,) in goals})
+    ]
+    if later:
+        warnings.append(f"{later} rows are later than {run_date} and do not count")
     if not conversions:
         raise NoConversions(
             f"build: no conversion in the {line.settings.window_days} days up to {run_date}: "
@@ -253,10 +254,7 @@ def _build(line: Line, record: RunRecord) -> Figures:
         "nodes": nodes,
         "conversions": conversions,
         "journey_touchpoints": touchpoints,
-        "warnings": [
-            f"lookback_days_by_goal: no conversion is of the goal {goal!r}"
-            for goal in sorted(set(line.settings.lookback_days_by_goal) - {g for (g,) in goals})
-        ],
+        "warnings": warnings,
     }
 
 

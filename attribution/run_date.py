@@ -2,49 +2,74 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime, time, timedelta
+from itertools import groupby
+from typing import NamedTuple
 
 import duckdb
 
 from attribution.contract import Export
-from attribution.errors import NoConversions
+from attribution.errors import AttributionError, NoConversions
 from attribution.settings import Settings
 from attribution.warehouse import quote, scalar
 
 FIRST_DAY = datetime(1, 1, 1)
-DAYS_AHEAD = 7  # of its file's date, or of the newest time: budgets are planned, contacts are not
-STRAY_SHARE = 0.001
-STRAY_SHARE_BY_FILE = 0.05  # where the names of files tell how far an export can reach
+DAYS_AHEAD = 7  # of a file's date, or of the newest time: budgets are planned, contacts are not
+STRAY_SHARE = 0.001  # of all rows
+STRAY_SHARE_OF_FILE = 0.05  # a file named by the first of its days has more than that ahead of it
+
+
+class Rows(NamedTuple):
+    """Rows of one file on one day."""
+
+    file_id: int
+    file_date: date | None
+    day: date
+    rows: int
+
+    @property
+    def is_ahead(self) -> bool:
+        return self.file_date is not None and (self.day - self.file_date).days > DAYS_AHEAD
+
+
+class Evidence(NamedTuple):
+    """A day, and how many of its rows speak for it."""
+
+    day: date
+    vouched: int = 0  # by the date in their file's name
+    unknown: int = 0  # no date, or one that tells nothing
 
 
 def newest_day(
     con: duckdb.DuckDBPyConnection, contract: Mapping[str, Export], settings: Settings
-) -> date:
-    """The newest day of any required time, stamps of the future aside.
+) -> tuple[date, int]:
+    """The newest day of any export, stamps of the future aside, and how many rows lie after it.
 
-    Such stamps are the rows of an export more than a week after the newest date in the names of its
-    files, where they are less than 5 % of it, and those after a pause of `future_gap_days`, where
-    they are less than 0.1 %. Dates without a time, such as those of spend, may lead by a week.
+    A row more than a week ahead of the date in its file's name is such a stamp where less than 5 %
+    of the file is: a file named by the first of its days has far more there. After a pause of
+    `future_gap_days` in all exports together, the rows count where a file's date vouches for one of
+    them, or where they are 0.1 % of all rows; those ahead of their file's date, unlike most of the
+    file, are no evidence then. Dates without a time, such as those of spend, may lead by a week.
 
     Raises
     ------
     NoConversions
         where no export holds a row with a time.
     """
-    times = [
-        day
+    rows = [
+        row
         for export in contract.values()
         for column in export.columns
         if column.required and column.type == "timestamp"
-        if (day := _newest_time(con, export.name, column.name, settings)) is not None
+        for row in _rows_by_day(con, export.name, column.name, settings)
     ]
-    if not times:
+    newest = without_strays(rows, settings.future_gap_days)
+    if newest is None:
         raise NoConversions(
             "build: no export holds a row with a time, so there is no newest day: land files in "
             "the landing folder, then run `load`"
         )
-    newest = max(times)
     dates = [
         scalar(
             con,
@@ -56,7 +81,24 @@ def newest_day(
         for column in export.columns
         if column.required and column.type == "date"
     ]
-    return max([newest, *(value for value in dates if isinstance(value, date))])
+    newest = max([newest, *(value for value in dates if isinstance(value, date))])
+    return newest, sum(row.rows for row in rows if row.day > newest)
+
+
+def bounds(run_date: date, settings: Settings) -> tuple[datetime, datetime, datetime]:
+    """What `raw._run` says beside the run's date: where the day ends, where the window begins, and
+    the oldest time that counts at all; UTC.
+    """
+    try:
+        as_of = start_of(run_date + timedelta(days=1), settings)
+        window_from = FIRST_DAY
+        if settings.window_days != "all":
+            window_from = start_of(run_date - timedelta(days=settings.window_days - 1), settings)
+        return as_of, window_from, as_of - timedelta(days=settings.max_age_days)
+    except OverflowError:
+        raise AttributionError(
+            f"build: {run_date} is too near an end of the calendar: choose another --date"
+        ) from None
 
 
 def start_of(day: date, settings: Settings) -> datetime:
@@ -65,36 +107,46 @@ def start_of(day: date, settings: Settings) -> datetime:
     return local.astimezone(UTC).replace(tzinfo=None)
 
 
-def without_strays(
-    days: Sequence[tuple[date, int]], gap: int, newest_file: date | None = None
-) -> date | None:
-    """The newest of some days with their rows, in order, stamps of the future aside."""
-    left, total = list(days), sum(rows for _, rows in days)
-    if newest_file is not None:
-        limit = newest_file + timedelta(days=DAYS_AHEAD)
-        within = [(day, rows) for day, rows in left if day <= limit]
-        if sum(rows for _, rows in within) > (1 - STRAY_SHARE_BY_FILE) * total:
-            left = within
-    while left:
-        after_pause = next(
-            (i for i in range(len(left) - 1, 0, -1) if (left[i][0] - left[i - 1][0]).days > gap), 0
-        )
-        if not after_pause or sum(rows for _, rows in left[after_pause:]) >= STRAY_SHARE * total:
-            return left[-1][0]
-        del left[after_pause:]
-    return None
+def without_strays(rows: Iterable[Rows], gap: int) -> date | None:
+    """The newest day of some rows, stamps of the future aside; None where there are no rows."""
+    rows = sorted(rows, key=lambda row: row.file_id)
+    files = (list(of_file) for _, of_file in groupby(rows, key=lambda row: row.file_id))
+    left = sorted(evidence for of_file in files for evidence in _evidence(of_file))
+    enough = STRAY_SHARE * sum(row.rows for row in rows)
+    pauses = [i for i in range(1, len(left)) if (left[i].day - left[i - 1].day).days > gap]
+    for begin in reversed(pauses):
+        unknown = sum(evidence.unknown for evidence in left[begin:])
+        if unknown > enough or any(evidence.vouched for evidence in left[begin:]):
+            break
+        del left[begin:]
+    return left[-1].day if left else None
 
 
-def _newest_time(
+def _evidence(rows: list[Rows]) -> Iterable[Evidence]:
+    """What a file's rows say: those ahead of its date the less, the fewer they are."""
+    share_ahead = sum(row.rows for row in rows if row.is_ahead) / sum(row.rows for row in rows)
+    for row in rows:
+        if row.file_date is None or (row.is_ahead and share_ahead >= 0.5):
+            yield Evidence(row.day, unknown=row.rows)
+        elif not row.is_ahead:
+            yield Evidence(row.day, vouched=row.rows)
+        elif share_ahead >= STRAY_SHARE_OF_FILE:
+            yield Evidence(row.day)
+
+
+def _rows_by_day(
     con: duckdb.DuckDBPyConnection, export: str, column: str, settings: Settings
-) -> date | None:
+) -> list[Rows]:
+    # Grouped by quarters of an hour first, of which every zone's day is made: to ask for the day of
+    # each row would take ten times as long.
     days = con.execute(
-        f"select cast(timezone(?, timezone('UTC', {quote(column)})) as date) as day, "
-        f"count(*) from raw.{quote(export)} group by day order by day",
+        "select _file_id, file_date, "
+        "cast(timezone(?, timezone('UTC', quarter)) as date) as day, sum(times)::bigint "
+        "from ("
+        f"select _file_id, time_bucket(interval '15 minutes', {quote(column)}) as quarter, "
+        f"count(*) as times from raw.{quote(export)} group by _file_id, quarter"
+        ") as quarters left join raw._files on file_id = _file_id and state = 'loaded' "
+        "group by _file_id, file_date, day",
         [settings.reporting_timezone],
     ).fetchall()
-    newest_file = scalar(
-        con, "select max(file_date) from raw._files where export = ? and state = 'loaded'", [export]
-    )
-    assert newest_file is None or isinstance(newest_file, date)
-    return without_strays(days, settings.future_gap_days, newest_file)
+    return [Rows(*day) for day in days]

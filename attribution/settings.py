@@ -37,6 +37,15 @@ FITTED = (
     "ladder",
     "ladder_calibrated",
 )
+# Columns of expectations/ with a warning, which the setting critical_checks may name.
+WARNINGS = (
+    "days_overdue",
+    "extra_columns",
+    "rows_conflicting",
+    "rows_read",
+    "share_unmapped",
+    "size_ratio",
+)
 
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 Days = Annotated[int, Field(ge=1, le=3650)]
@@ -79,7 +88,7 @@ class Settings(BaseModel):
     future_gap_days: Days
     max_age_days: Annotated[int, Field(ge=1, le=36500)]
     max_touchpoints_per_customer: Annotated[int, Field(ge=1)]
-    critical_checks: list[Name]
+    critical_checks: list[str]
     retention_days: Days | Literal["all"]
     quarantine_days: Days
     keep_versions: Annotated[int, Field(ge=2, le=1000)]
@@ -115,6 +124,14 @@ class Settings(BaseModel):
         if "last_touch" not in models:
             raise ValueError("last_touch is the yardstick of change_vs_last_touch: keep it")
         return models
+
+    @field_validator("critical_checks")
+    @classmethod
+    def _known_checks(cls, checks: list[str]) -> list[str]:
+        unknown = sorted(set(checks) - set(WARNINGS))
+        if unknown:
+            raise ValueError(f"{unknown[0]!r} is none of {', '.join(WARNINGS)}")
+        return checks
 
     @model_validator(mode="after")
     def _ends_fit_in_one(self) -> Settings:

@@ -1,5 +1,6 @@
 -- One row per balance that must hold: what enters a channel leaves it, and what the models are fitted
--- on is what was converted. `share_unmapped`: share of touches that no channel rule knows.
+-- on is what was converted. One more for each figure of the whole: how many channels there are, which
+-- share of the touches no channel rule knows, how many duplicates differ from the row that won.
 with goals as (
 
     select distinct goal from journeys.conversion_instants
@@ -96,11 +97,40 @@ select
     subject,
     entered,
     left_again,
-    (select count(*) from staging.stg_channels) as channels,
-    (
-        select coalesce(avg(case when channel = '(other)' then 1 else 0 end), 0)
-        from journeys.journey_touchpoints
-        inner join staging.stg_channels using (channel_index)
-    ) as share_unmapped
+    null as channels,
+    null as share_unmapped,
+    null as rows_conflicting
 from balances
+
+union all
+
+select 'all channels', null, null, count(*), null, null
+from staging.stg_channels
+
+union all
+
+select
+    'all touches',
+    null,
+    null,
+    null,
+    coalesce(avg(case when channel = '(other)' then 1 else 0 end), 0),
+    null
+from journeys.journey_touchpoints
+inner join staging.stg_channels using (channel_index)
+
+union all
+
+select 'touchpoints', null, null, null, null, count(*) filter (where is_conflict)
+from staging.duplicate_touchpoints
+
+union all
+
+select 'conversions', null, null, null, null, count(*) filter (where is_conflict)
+from staging.duplicate_conversions
+
+union all
+
+select 'steps', null, null, null, null, count(*) filter (where is_conflict)
+from staging.duplicate_steps
 order by subject

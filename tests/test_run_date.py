@@ -1,107 +1,147 @@
 """The newest day of the exports: what moves a run and what does not."""
 
-from datetime import date, timedelta
+from __future__ import annotations
+
+from datetime import date, datetime, timedelta
 
 import pytest
-from conftest import Home
+from conftest import ROOT, Home
 from hypothesis import given
 from hypothesis import strategies as st
 from test_line import land_small_world
 
-from attribution.run_date import without_strays
+from attribution.errors import AttributionError
+from attribution.run_date import FIRST_DAY, Rows, bounds, without_strays
+from attribution.settings import load_settings
 
+GAP = 30
 TODAY = date(2026, 1, 31)
+FAR = date(2099, 1, 1)
 
 
-def days(*back: int, rows: int = 1000) -> list[tuple[date, int]]:
-    return [(TODAY - timedelta(days=n), rows) for n in sorted(back, reverse=True)]
+def after(days: int) -> date:
+    return TODAY + timedelta(days=days)
+
+
+def daily(days: int, rows: int, *, dated: bool = True, first_id: int = 0) -> list[Rows]:
+    """A file a day up to today."""
+    return [Rows(first_id + n, after(-n) if dated else None, after(-n), rows) for n in range(days)]
+
+
+def monthly(months: int, rows: int = 100) -> list[Rows]:
+    """A file a month, named by its first day, up to today."""
+    days = [date(2026 - n // 12, 12 - n % 12, 1) for n in range(months + 11)][11:]
+    return [
+        Rows(100 + number, first, first + timedelta(days=n), rows)
+        for number, first in enumerate(days)
+        for n in range(28 if first.month == 2 else 30 if first.month in (4, 6, 9, 11) else 31)
+    ]
+
+
+UNDATED = daily(20, 1000, dated=False)
 
 
 @pytest.mark.parametrize(
-    ("extra", "newest"),
+    ("rows", "newest"),
     [
-        ([], TODAY),
-        ([(date(2099, 1, 1), 1)], TODAY),
-        ([(date(2030, 1, 1), 1), (date(2099, 1, 1), 1)], TODAY),
-        ([(TODAY + timedelta(days=30), 1)], TODAY + timedelta(days=30)),  # no long pause
-        ([(date(2026, 6, 1), 5000)], date(2026, 6, 1)),  # they go on after a pause
+        (UNDATED, TODAY),
+        ([*UNDATED, Rows(99, None, FAR, 1)], TODAY),
+        ([*UNDATED, Rows(99, None, date(2030, 1, 1), 1), Rows(99, None, FAR, 1)], TODAY),
+        ([*UNDATED, Rows(99, None, after(GAP), 1)], after(GAP)),  # no long pause
+        ([*UNDATED, Rows(99, None, after(GAP + 1), 1)], TODAY),
+        ([*UNDATED, Rows(99, None, after(120), 5000)], after(120)),  # they go on after a pause
+        ([*UNDATED, Rows(99, None, after(120), 20)], TODAY),
+        ([*UNDATED, Rows(99, None, after(120), 21)], after(120)),
     ],
 )
-def test_few_rows_after_a_long_pause_are_strays(extra: list, newest: date) -> None:
-    assert without_strays(days(*range(20)) + extra, gap=30) == newest
+def test_few_rows_after_a_long_pause_are_strays(rows: list[Rows], newest: date) -> None:
+    assert without_strays(rows, GAP) == newest
 
 
-def test_a_small_export_may_pause() -> None:
-    assert without_strays([(date(2025, 1, 1), 3), (date(2026, 1, 1), 1)], gap=30) == date(
-        2026, 1, 1
-    )
+@pytest.mark.parametrize(
+    ("rows", "newest"),
+    [
+        # one row of a file of five, in an export of five
+        ([Rows(1, TODAY, TODAY, 4), Rows(1, TODAY, FAR, 1)], TODAY),
+        # day and month were swapped: no long pause, and few rows of their file
+        ([*daily(90, 100), Rows(0, TODAY, after(20), 2)], TODAY),
+        # a file says that the exports went on
+        ([*UNDATED, Rows(99, after(120), after(120), 1)], after(120)),
+        ([*UNDATED, Rows(99, after(113), after(120), 1)], after(120)),
+        # named by the first of the month, also after a history loaded at once
+        (monthly(1), TODAY),
+        (monthly(25), TODAY),
+        ([Rows(1, date(2025, 12, 31), date(2025, 12, 31), 10**7), *monthly(1)], TODAY),
+        # named by the first of 14 days: 6 of 14 are more than a week ahead
+        ([*daily(90, 100), *(Rows(99, after(5), after(5 + n), 9) for n in range(14))], after(18)),
+        # a name that tells nothing: of the program, not of the rows
+        ([Rows(n, date(2020, 5, 1), row.day, 100) for n, row in enumerate(UNDATED)], TODAY),
+    ],
+)
+def test_the_date_in_a_files_name_is_evidence(rows: list[Rows], newest: date) -> None:
+    assert without_strays(rows, GAP) == newest
 
 
-def test_the_names_of_files_tell_how_far_an_export_can_reach() -> None:
-    stray = [*days(*range(20), rows=3), (date(2026, 3, 1), 1)]
-    assert without_strays(stray, 30, newest_file=TODAY) == TODAY
-    monthly = days(*range(31))  # a file named by the first of its month
-    assert without_strays(monthly, 30, newest_file=date(2026, 1, 1)) == TODAY
+def test_a_small_export_may_pause_where_others_went_on() -> None:
+    small = [Rows(99, None, after(-400), 3), Rows(99, None, TODAY, 1)]
+    assert without_strays([*daily(20, 1000, dated=False)[1:], *small], GAP) == TODAY
+    assert without_strays([*UNDATED, *small, Rows(99, None, FAR, 1)], GAP) == TODAY
+    assert without_strays(small, GAP) == TODAY
 
 
 def test_no_day_at_all() -> None:
-    assert without_strays([], gap=30) is None
+    assert without_strays([], GAP) is None
+
+
+DATES = st.dates(date(2020, 1, 1), date(2030, 1, 1))
 
 
 @given(
-    st.dictionaries(
-        st.dates(date(2020, 1, 1), date(2030, 1, 1)), st.integers(1, 10**6), min_size=1
-    ),
+    st.lists(st.tuples(st.integers(1, 5), DATES, st.integers(1, 10**6)), min_size=1),
+    st.dictionaries(st.integers(1, 5), st.none() | DATES),
     st.integers(1, 400),
 )
-def test_the_newest_day_is_a_day_that_is_there(rows: dict[date, int], gap: int) -> None:
-    newest = without_strays(sorted(rows.items()), gap)
-    assert newest in rows
-    later = sum(count for day, count in rows.items() if day > newest)
-    assert later < 0.001 * sum(rows.values()) * len(rows)
+def test_the_newest_day_is_there_and_no_older_than_what_files_vouch_for(
+    drawn: list[tuple[int, date, int]], dates: dict[int, date | None], gap: int
+) -> None:
+    rows = [Rows(file, dates.get(file), day, count) for file, day, count in drawn]
+    newest = without_strays(rows, gap)
+    assert newest in {row.day for row in rows}
+    assert all(row.day <= newest for row in rows if row.file_date and not row.is_ahead)
+    assert without_strays(reversed(rows), gap) == newest
 
 
-def test_stamps_of_2099_and_1970_are_set_aside_and_do_not_move_the_run(home: Home) -> None:
+@pytest.mark.parametrize("file", ["s_2026-01-05.csv", "s.csv"])
+def test_one_row_of_2099_does_not_move_the_run(home: Home, file: str) -> None:
+    """In a dated file however small the world is; else where there are a thousand rows."""
     land_small_world(home)
-    home.must("run")
-    credit = home.published("from channel_credit order by all")
-    home.land(
-        "touchpoints",
-        "s_2026-01-05.csv",
-        "touchpoint_id,customer_id,occurred_at,channel\n"
-        "s0,k1,1970-01-01 00:00:00,search\ns1,k1,2099-01-01 00:00:00,search\n"
-        + "".join(f"n{n},n{n},2026-01-0{n % 5 + 1} 10:00:00,branch\n" for n in range(30)),
-    )
-    home.land(
-        "conversions",
-        "s_2026-01-05.csv",
-        "conversion_id,customer_id,converted_at,goal,revenue,status\n"
-        "c9,k1,2026-01-04 10:00:00,account,100,cancelled\n",
-    )
-    home.must("run")
-    assert home.manifest()["run_date"] == "2026-01-05"
-    assert home.published("from load_set_aside order by all") == [
-        ("conversions", "orphan_cancellation", 1),
-        ("touchpoints", "after_run_date", 1),
-        ("touchpoints", "too_old", 1),
-    ]
-    last_touch = "select * from channel_credit where model = 'last_touch' order by all"
-    assert [row for row in credit if row[0] == "last_touch"] == home.published(last_touch)
+    head = "touchpoint_id,customer_id,occurred_at,channel\n"
+    if file == "s.csv":
+        rows = "".join(f"n{n},n{n},2026-01-03,branch\n" for n in range(1000))
+        home.land("touchpoints", "many.csv", head + rows)
+        rows = "s1,k1,2099-01-01,search\n"
+    else:
+        rows = "s0,k1,2026-01-05,search\ns1,k1,2026-01-04,search\ns2,k1,2099-01-01,search\n"
+    home.land("touchpoints", file, head + rows)
+    home.must("load")
+    home.must("check", "exports")
+    done = home.must("build")
+    assert "run_date 2026-01-05" in done.stdout
+    assert "1 rows are later than 2026-01-05 and do not count" in done.stderr
 
 
-def test_a_bot_is_capped_and_the_rest_counted(home: Home) -> None:
-    land_small_world(home)
-    home.land(
-        "touchpoints",
-        "bot_2026-01-05.csv",
-        "touchpoint_id,customer_id,occurred_at,channel\n"
-        + "".join(
-            f"b{n:04d},bot,2026-01-02 10:{n // 60:02d}:{n % 60:02d},display\n" for n in range(300)
-        ),
+def test_the_bounds_of_a_run_are_days_of_the_reporting_time_zone() -> None:
+    settings = load_settings(
+        ROOT / "dbt_project",
+        {"reporting_timezone": "Europe/Berlin", "window_days": 90, "max_age_days": 365},
     )
-    home.must("run", "--set", "max_touchpoints_per_customer=100")
-    assert home.published("from load_set_aside") == [("touchpoints", "bot_suspect", 200)]
-    assert home.warehouse(
-        "select count(*), min(occurred_at)::varchar from journeys.journey_touchpoints "
-        "join staging.stg_channels using (channel_index) where channel = 'display'"
-    ) == [(100, "2026-01-02 10:03:20")]
+    assert bounds(date(2026, 5, 1), settings) == (
+        datetime(2026, 5, 1, 22),
+        datetime(2026, 1, 31, 23),
+        datetime(2025, 5, 1, 22),
+    )
+    whole = load_settings(ROOT / "dbt_project", {"window_days": "all"})
+    assert bounds(date(2026, 5, 1), whole)[1] == FIRST_DAY
+    for end in (date.min, date.max):
+        with pytest.raises(AttributionError, match="choose another --date"):
+            bounds(end, settings)

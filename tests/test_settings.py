@@ -1,5 +1,6 @@
 """Settings and contract: typed, checked whole, every problem in one line."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from conftest import ROOT
 
 from attribution.contract import read_contract
 from attribution.errors import ContractError, SettingsError
-from attribution.settings import Folders, hmac_key, load_settings
+from attribution.settings import WARNINGS, Folders, hmac_key, load_settings
 
 PROJECT = ROOT / "dbt_project"
 
@@ -52,6 +53,20 @@ def test_every_problem_is_listed_at_once_with_its_key() -> None:
 def test_ends_of_position_based_must_fit() -> None:
     with pytest.raises(SettingsError, match="position_based_first"):
         load_settings(PROJECT, {"position_based_first": 0.7, "position_based_last": 0.5})
+
+
+def test_checks_that_may_refuse_are_the_warnings_of_the_gates() -> None:
+    suites = [json.loads(path.read_text()) for path in ROOT.glob("expectations/*.json")]
+    warnings = {
+        expectation["kwargs"]["column"]
+        for suite in suites
+        for expectation in suite["expectations"]
+        if expectation["severity"] == "warning"
+    }
+    assert set(WARNINGS) == warnings
+    load_settings(PROJECT, {"critical_checks": list(WARNINGS)})
+    with pytest.raises(SettingsError, match="critical_checks: 'days_overdu' is none of days_over"):
+        load_settings(PROJECT, {"critical_checks": ["days_overdu"]})
 
 
 def test_missing_setting_is_named(tmp_path: Path) -> None:

@@ -33,6 +33,7 @@ GOOD = {
             "left_again": [10.0, 4.0],
             "channels": [12, 12],
             "share_unmapped": [0.0, 0.0],
+            "rows_conflicting": [0, 0],
         }
     ),
     "credits": pd.DataFrame(
@@ -62,6 +63,7 @@ FAULTS = [
     ("statistics", "subject", None, "critical"),
     ("statistics", "channels", 241, "critical"),
     ("statistics", "share_unmapped", 0.06, "warning"),
+    ("statistics", "rows_conflicting", 1, "warning"),
     ("credits", "share", None, "critical"),
     ("credits", "share", 1.01, "critical"),
     ("credits", "share", -0.01, "critical"),

@@ -27,11 +27,12 @@
 {%- endmacro %}
 
 
-{#- Rows that staging leaves out for their time; duplicates are counted elsewhere. -#}
-{% macro untimely(export, rows, time, duplicates) -%}
+{#- Rows of a time that cannot be, and the reason; duplicates are counted elsewhere. -#}
+{% macro untimely(rows, time, duplicates) -%}
     select
-        '{{ export }}' as export,
-        case when r.{{ time }} < run.oldest then 'too_old' else 'after_run_date' end as reason
+        case when r.{{ time }} < run.oldest then 'too_old' else 'after_run_date' end as reason,
+        r._file_id,
+        r._row
     from {{ rows }} as r
     cross join {{ source('ledger', '_run') }} as run
     where
@@ -41,6 +42,21 @@
             from {{ duplicates }} as d
             where d._file_id = r._file_id and d._row = r._row
         )
+{%- endmacro %}
+
+
+{#- Whether a row of an export reaches staging: neither a duplicate nor set aside. One anti-join over
+    both: after two in a row the engine expects so few rows that it keeps all of them in memory. -#}
+{% macro is_staged(row, export) -%}
+    not exists (
+        select 1
+        from (
+            select _file_id, _row from {{ ref('duplicate_' ~ export) }}
+            union all
+            select _file_id, _row from {{ ref('set_aside_' ~ export) }}
+        ) as left_out
+        where left_out._file_id = {{ row }}._file_id and left_out._row = {{ row }}._row
+    )
 {%- endmacro %}
 
 

@@ -5,20 +5,7 @@ with exported as (
 
     select count(*) as touchpoints
     from {{ ref('all_touchpoints') }} as t
-    cross join {{ source('ledger', '_run') }} as run
-    where
-        t.occurred_at < run.as_of
-        and t.occurred_at >= run.oldest
-        and not exists (
-            select 1
-            from {{ ref('duplicate_touchpoints') }} as d
-            where d._file_id = t._file_id and d._row = t._row
-        )
-        and not exists (
-            select 1
-            from {{ ref('bot_suspects') }} as b
-            where b._file_id = t._file_id and b._row = t._row
-        )
+    where {{ is_staged('t', 'touchpoints') }}
 
 ),
 

@@ -4,17 +4,9 @@
 
 with conversions as (
 
-    select c.*
+    select *
     from {{ ref('all_conversions') }} as c
-    cross join {{ source('ledger', '_run') }} as run
-    where
-        c.converted_at < run.as_of
-        and c.converted_at >= run.oldest
-        and not exists (
-            select 1
-            from {{ ref('duplicate_conversions') }} as d
-            where d._file_id = c._file_id and d._row = c._row
-        )
+    where {{ is_staged('c', 'conversions') }}
 
 ),
 

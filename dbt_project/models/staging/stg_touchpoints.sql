@@ -5,17 +5,7 @@ with touchpoints as (
 
     select *
     from {{ ref('all_touchpoints') }} as t
-    where
-        not exists (
-            select 1
-            from {{ ref('duplicate_touchpoints') }} as d
-            where d._file_id = t._file_id and d._row = t._row
-        )
-        and not exists (
-            select 1
-            from {{ ref('bot_suspects') }} as b
-            where b._file_id = t._file_id and b._row = t._row
-        )
+    where {{ is_staged('t', 'touchpoints') }}
 
 )
 
@@ -32,7 +22,6 @@ select
     t.cost,
     i.customer_id is not null as was_anonymous
 from touchpoints as t
-cross join {{ source('ledger', '_run') }} as run
 left join {{ ref('stg_identities') }} as i
     on
         t.customer_id = i.anonymous_id
@@ -43,4 +32,3 @@ left join {{ ref('stg_channel_map') }} as m
         case when t.channel is null then coalesce(t.source, '') end = m.source
         and coalesce(t.medium, '') = m.medium
         and coalesce(t.campaign, '') = m.campaign
-where t.occurred_at < run.as_of and t.occurred_at >= run.oldest
