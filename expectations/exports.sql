@@ -1,7 +1,8 @@
 -- One row per file that lies in landing/ or feeds the warehouse, and one per required export that
 -- never came. What an operator dropped is no finding any more. On the newest file of an export whose
 -- files bear dates stand, once there are 7 earlier ones to judge by:
---   size_ratio    its rows beside the median of the 28 files before it
+--   size_ratio    its rows beside the median of the 28 files before it, where one of them is 20 or
+--                 more: fewer vary so much by chance
 --   days_overdue  by how many days the newest file of any export is further ahead than this export's
 --                 longest pause so far
 -- Parameters: $required, the names of the exports that must be there.
@@ -38,7 +39,10 @@ newest as (
     select
         dated.export,
         dated.sha256,
-        dated.rows_read / nullif(history.usual_rows, 0) as size_ratio,
+        case
+            when greatest(dated.rows_read, history.usual_rows) >= 20
+                then dated.rows_read / nullif(history.usual_rows, 0)
+        end as size_ratio,
         greatest(
             (select max(file_date) from dated) - dated.file_date
             - greatest(history.longest_pause, coalesce(dated.pause, 0)),

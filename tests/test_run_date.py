@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from datetime import date, datetime, timedelta
 
+import duckdb
 import pytest
 from conftest import ROOT, Home
 from hypothesis import given
 from hypothesis import strategies as st
 from test_line import land_small_world
 
-from attribution.errors import AttributionError
-from attribution.run_date import FIRST_DAY, Rows, bounds, without_strays
+from attribution.contract import read_contract
+from attribution.errors import AttributionError, NoConversions
+from attribution.run_date import FIRST_DAY, Rows, bounds, newest_day, without_strays
 from attribution.settings import load_settings
 
 GAP = 30
@@ -109,6 +111,36 @@ def test_the_newest_day_is_there_and_no_older_than_what_files_vouch_for(
     assert newest in {row.day for row in rows}
     assert all(row.day <= newest for row in rows if row.file_date and not row.is_ahead)
     assert without_strays(reversed(rows), gap) == newest
+
+
+@pytest.mark.parametrize(
+    ("zone", "moment", "day"),
+    [
+        ("UTC", "2026-01-05 23:59:59.999999", date(2026, 1, 5)),
+        ("Asia/Kathmandu", "2026-01-05 18:14:59", date(2026, 1, 5)),  # 5:45 ahead of UTC
+        ("Asia/Kathmandu", "2026-01-05 18:15:00", date(2026, 1, 6)),
+        ("America/St_Johns", "2026-07-06 02:29:59", date(2026, 7, 5)),  # 2:30 behind in summer
+        ("America/St_Johns", "2026-07-06 02:30:00", date(2026, 7, 6)),
+    ],
+)
+def test_days_are_those_of_the_reporting_time_zone(zone: str, moment: str, day: date) -> None:
+    settings = load_settings(ROOT / "dbt_project", {"reporting_timezone": zone})
+    contract = read_contract(ROOT / "dbt_project" / "models" / "staging" / "_exports.yml")
+    with duckdb.connect() as con:
+        con.execute("set TimeZone = 'UTC'; create schema raw")
+        con.execute(
+            "create table raw._files as "
+            "select 1 as file_id, null::date as file_date, 'loaded' as state"
+        )
+        con.execute(
+            "create table raw.touchpoints as select 1 as _file_id, ?::timestamp as occurred_at",
+            [moment],
+        )
+        touchpoints = {"touchpoints": contract["touchpoints"]}
+        assert newest_day(con, touchpoints, settings) == (day, 0)
+        con.execute("delete from raw.touchpoints")
+        with pytest.raises(NoConversions, match="land files"):
+            newest_day(con, touchpoints, settings)
 
 
 @pytest.mark.parametrize("file", ["s_2026-01-05.csv", "s.csv"])
