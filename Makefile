@@ -38,7 +38,7 @@ bench: $(VENV)/ready ## time and memory of each step, beside the decode scan (SI
 	@$(BIN)/python scripts/bench.py $(SIZES)
 
 bench-coverage: $(VENV)/ready ## how often the 95 % intervals hold the truth, 1,000 draws
-	@$(BIN)/python scripts/coverage.py
+	@$(BIN)/python scripts/bench_coverage.py
 
 bench-peers: $(VENV)/ready ## answers and time beside other packages, each in its own environment (JSON=FILE)
 	@$(BIN)/python scripts/bench_peers.py $(if $(JSON),--json $(JSON))

@@ -7,7 +7,7 @@ import numpy as np
 
 from attribution.paths import aggregate_paths
 
-SCRIPT = Path(__file__).parents[1] / "scripts" / "coverage.py"
+SCRIPT = Path(__file__).parents[1] / "scripts" / "bench_coverage.py"
 
 
 def test_intervals_hold_the_truth_about_as_often_as_they_say():
