@@ -129,13 +129,12 @@ def main() -> None:
     )
     settings = Settings.model_validate(setup["settings"])
     contract = read_contract(folders.contract)
-    for line in sys.stdin:
-        job = Job(**json.loads(line))
-        job = Job(job.export, Path(job.path), job.sha256, job.rows)
-        with open_reader(folders, settings) as con:
-            answer = _answer(con, contract, job, folders, people)
-        sys.stdout.write(json.dumps(answer) + "\n")
-        sys.stdout.flush()
+    with open_reader(folders, settings) as con:
+        for line in sys.stdin:
+            job = Job(**json.loads(line))
+            job = Job(job.export, Path(job.path), job.sha256, job.rows)
+            sys.stdout.write(json.dumps(_answer(con, contract, job, folders, people)) + "\n")
+            sys.stdout.flush()
 
 
 def _answer(con: Any, contract: Any, job: Job, folders: Folders, people: People) -> dict[str, Any]:
