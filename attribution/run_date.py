@@ -116,7 +116,7 @@ def without_strays(rows: Iterable[Rows], gap: int) -> date | None:
     pauses = [i for i in range(1, len(left)) if (left[i].day - left[i - 1].day).days > gap]
     for begin in reversed(pauses):
         unknown = sum(evidence.unknown for evidence in left[begin:])
-        if unknown > enough or any(evidence.vouched for evidence in left[begin:]):
+        if unknown >= enough or any(evidence.vouched for evidence in left[begin:]):
             break
         del left[begin:]
     return left[-1].day if left else None

@@ -103,6 +103,7 @@ def test_small_world_is_credited_by_hand(published: Home) -> None:
 
 def test_verbs_one_by_one_publish_what_run_publishes(after_run: Home) -> None:
     hashes, before = after_run.hashes(), after_run.current.readlink()
+    tested: set[str] = set()
     with duckdb.connect(after_run.current / "attribution.duckdb", read_only=True) as reader:
         for verb in (
             ("load",),
@@ -115,7 +116,9 @@ def test_verbs_one_by_one_publish_what_run_publishes(after_run: Home) -> None:
             ("check", "credits"),
         ):
             after_run.must(*verb)
+            tested |= nodes_run(after_run)
             assert after_run.current.readlink() == before
+        assert data_tests(after_run) <= tested  # dbt passes over a test that no step selects whole
         damage(after_run.path / "publish" / "candidate" / "attribution.duckdb")
         done = after_run.main("publish")
         assert done.returncode == 1
@@ -129,6 +132,21 @@ def test_verbs_one_by_one_publish_what_run_publishes(after_run: Home) -> None:
     assert after_run.hashes() == hashes
     assert after_run.current.readlink() != before
     assert not (after_run.path / "publish" / "candidate").exists()
+
+
+def nodes_run(home: Home) -> set[str]:
+    """What the last dbt command ran."""
+    results = json.loads((home.path / "state" / "dbt" / "run_results.json").read_text())["results"]
+    return {result["unique_id"] for result in results}
+
+
+def data_tests(home: Home) -> set[str]:
+    nodes = json.loads((home.path / "state" / "dbt" / "manifest.json").read_text())["nodes"]
+    return {
+        name
+        for name, node in nodes.items()
+        if node["resource_type"] == "test" and node["config"]["enabled"]
+    }
 
 
 def damage(path: Path) -> None:

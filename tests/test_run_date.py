@@ -52,8 +52,9 @@ UNDATED = daily(20, 1000, dated=False)
         ([*UNDATED, Rows(99, None, after(GAP), 1)], after(GAP)),  # no long pause
         ([*UNDATED, Rows(99, None, after(GAP + 1), 1)], TODAY),
         ([*UNDATED, Rows(99, None, after(120), 5000)], after(120)),  # they go on after a pause
-        ([*UNDATED, Rows(99, None, after(120), 20)], TODAY),
-        ([*UNDATED, Rows(99, None, after(120), 21)], after(120)),
+        ([*UNDATED, Rows(99, None, after(120), 19)], TODAY),
+        # of 20,000 rows 20 are 0.1 %
+        ([*UNDATED[1:], Rows(98, None, TODAY, 980), Rows(99, None, after(120), 20)], after(120)),
     ],
 )
 def test_few_rows_after_a_long_pause_are_strays(rows: list[Rows], newest: date) -> None:

@@ -1,4 +1,5 @@
-{#- Per export: rows of all sources = staging + duplicates + what was set aside. -#}
+{#- Per export: rows of all sources = staging + duplicates + what was set aside. Stands on models of
+    staging alone, so that it runs with them. -#}
 
 with counts as (
 
@@ -10,26 +11,24 @@ with counts as (
 
 ),
 
-staged as (
+parts as (
 
     select 'touchpoints' as export, count(*) as remained from {{ ref('stg_touchpoints') }}
     union all
     select 'conversions', count(*) + count(cancelled_at) from {{ ref('stg_conversions') }}
     union all
     select 'steps', count(*) from {{ ref('stg_steps') }}
+    {%- for export in ['touchpoints', 'conversions', 'steps'] %}
     union all
-    select 'touchpoints', count(*) from {{ ref('duplicate_touchpoints') }}
+    select '{{ export }}', count(*) from {{ ref('duplicate_' ~ export) }}
     union all
-    select 'conversions', count(*) from {{ ref('duplicate_conversions') }}
-    union all
-    select 'steps', count(*) from {{ ref('duplicate_steps') }}
-    union all
-    select export, set_aside_rows from {{ ref('load_set_aside') }}
+    select '{{ export }}', count(*) from {{ ref('set_aside_' ~ export) }}
+    {%- endfor %}
 
 )
 
-select counts.export, counts.entered, sum(staged.remained) as remained
+select counts.export, counts.entered, sum(parts.remained) as remained
 from counts
-inner join staged on counts.export = staged.export
+inner join parts on counts.export = parts.export
 group by counts.export, counts.entered
-having counts.entered <> sum(staged.remained)
+having counts.entered <> sum(parts.remained)
