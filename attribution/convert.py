@@ -202,7 +202,8 @@ def _write(con: duckdb.DuckDBPyConnection, rows: str, parameters: list[object], 
         str(
             scalar(
                 con,
-                f"copy ({rows}) to {literal(str(half))} (format parquet, compression zstd)",
+                f"copy ({rows}) to {literal(str(half))} "
+                "(format parquet, compression zstd, parquet_version v2)",
                 parameters,
             )
         )

@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-import pandas as pd
 
 from attribution import __version__
 from attribution.errors import PublishError
@@ -249,10 +248,12 @@ def _write_run_manifest(con: duckdb.DuckDBPyConnection, manifest: Mapping[str, A
         "create table published.run_manifest "
         "(run_id varchar, section varchar, name varchar, value varchar)"
     )
-    rows = [(manifest["run_id"], *row) for row in _sections(manifest)]
-    con.register("rows", pd.DataFrame(rows, dtype=object))
-    con.execute("insert into published.run_manifest select * from rows")
-    con.unregister("rows")
+    sections, names, values = zip(*_sections(manifest), strict=True)
+    con.execute(
+        "insert into published.run_manifest "
+        "select ?, unnest(?::varchar[]), unnest(?::varchar[]), unnest(?::varchar[])",
+        [manifest["run_id"], sections, names, values],
+    )
 
 
 def _sections(manifest: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:

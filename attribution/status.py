@@ -68,12 +68,13 @@ def print_published(folders: Folders) -> None:
         ],
     )
     counts = manifest["rows"]
-    console().print(
-        f"rows: {counts['read']:,} read = {counts['loaded']:,} loaded "
-        f"+ {counts['rejected']:,} rejected + {counts['suppressed']:,} suppressed "
-        f"+ {counts['deduplicated']:,} deduplicated",
-        soft_wrap=True,
-    )
+    # an earlier version of the package may have published it: what it did not count is not shown
+    parts = [
+        f"{counts[part]:,} {part}"
+        for part in ("loaded", "rejected", "suppressed", "deduplicated")
+        if part in counts
+    ]
+    console().print(f"rows: {counts['read']:,} read = {' + '.join(parts)}", soft_wrap=True)
     console().print(f"published: {run_id}")
     for name in ("attribution.duckdb", "parquet", "manifest.json"):
         console().print(f"  {current / name}", soft_wrap=True)

@@ -13,12 +13,13 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from attribution.errors import GateRefused
 from attribution.settings import one_line
+
+if TYPE_CHECKING:
+    import pandas as pd  # only the gates that read frames wait for it
 
 NAMED = 3  # subjects named in a message
 

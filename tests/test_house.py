@@ -107,6 +107,16 @@ def test_starting_the_command_line_imports_nothing_heavy() -> None:
     assert done.stdout.splitlines()[-1] == "[]"
 
 
+def test_a_run_imports_what_its_steps_need_when_they_need_it() -> None:
+    code = (
+        "import sys, attribution.pipeline; "
+        "print(sorted({'great_expectations', 'dbt', 'airflow', 'pandas', 'scipy', 'sklearn', "
+        "'numba'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
 def test_modules_stay_short() -> None:
     for path in MODULES:
         assert len(path.read_text().splitlines()) <= 350, path
