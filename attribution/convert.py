@@ -15,7 +15,7 @@ from pathlib import Path
 import duckdb
 
 from attribution import readers
-from attribution.archive import rows_file
+from attribution.archive import PARQUET, rows_file
 from attribution.conform import complaint, problems, typed
 from attribution.contract import Export
 from attribution.errors import Unreadable
@@ -185,7 +185,9 @@ def _write_good(reading: _Reading, relation: Relation, half: Path) -> Outcome:
         "select _line, _rejected, _raw from checked where _rejected is not null order by _row"
     )
     job = reading.job
-    bad = write_rejects(rejected, reading.folders, export.name, job.sha256, job.path.name)
+    bad = write_rejects(
+        rejected, reading.folders, reading.people, export.name, job.path.name, job.sha256
+    )
     loaded = _write(
         con,
         f"select {columns}, _row, _clock_change from checked "
@@ -202,8 +204,7 @@ def _write(con: duckdb.DuckDBPyConnection, rows: str, parameters: list[object], 
         str(
             scalar(
                 con,
-                f"copy ({rows}) to {literal(str(half))} "
-                "(format parquet, compression zstd, parquet_version v2)",
+                f"copy ({rows}) to {literal(str(half))} {PARQUET}",
                 parameters,
             )
         )

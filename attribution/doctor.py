@@ -6,11 +6,13 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import duckdb
+
 from attribution import publish
 from attribution.contract import read_contract
 from attribution.errors import AttributionError
-from attribution.settings import Folders, hmac_key, load_settings
-from attribution.warehouse import open_warehouse, scalar
+from attribution.settings import Folders, hmac_key, load_settings, one_line
+from attribution.warehouse import columns_of, open_warehouse, quote, scalar
 
 
 def examine(folders: Folders) -> Iterator[tuple[str, str | None]]:
@@ -48,9 +50,17 @@ def _writable(folder: Path) -> str | None:
 
 
 def _query_warehouse(folders: Folders) -> None:
+    """Read every block of the raw tables: all else is made of them each night."""
     settings = load_settings(folders.dbt_project)
-    with open_warehouse(folders, settings, read_only=True) as con:
-        scalar(con, "select count(*) from raw._files")
+    exports = read_contract(folders.contract)
+    try:
+        with open_warehouse(folders, settings, read_only=True) as con:
+            for name in ("_files", *(name for name in exports if columns_of(con, "raw", name))):
+                scalar(con, f"select bit_xor(hash(t)) from raw.{quote(name)} as t")
+    except duckdb.Error as error:
+        raise AttributionError(
+            f"{one_line(error)}: `attribution rebuild` makes it anew from the archive"
+        ) from None
 
 
 def _verify(folders: Folders) -> None:

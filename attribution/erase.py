@@ -6,10 +6,9 @@ that counts rows and names no one.
 
 from __future__ import annotations
 
-import gzip
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,13 +20,13 @@ from attribution.contract import Export
 from attribution.errors import EraseError
 from attribution.exports import Progress
 from attribution.landing import sha256_of
+from attribution.ledger import check_journal
+from attribution.pseudonyms import People
 from attribution.quarantine import REJECTED
 from attribution.rebuild import rebuild
 from attribution.settings import Folders, Settings, one_line
-from attribution.suppression import people, suppress
+from attribution.suppression import may_name, people, suppress
 from attribution.warehouse import literal, open_reader, quote
-
-ENCODINGS = ("utf-8", "cp1252", "utf-16-le", "utf-16-be")
 
 
 def erase(
@@ -55,15 +54,19 @@ def erase(
     known = people(folders, key)
     stored = {known.stored(identifier) for identifier in asked}
     try:
+        archive.finish(folders)
+        check_journal(folders, settings, contract)
+        _check_archive(folders)
+        archive.sweep(folders)
         with open_reader(folders, settings) as con:
             visitors = _linked(con, folders, contract, stored) - stored
             # first of all, so that a file loaded after a crash does not bring them back
-            suppress(folders, known, stored | visitors)
+            known = suppress(folders, known, stored | visitors)
             rows = {
                 export.name: _erase_from_archive(con, folders, export, stored | visitors)
                 for export in contract.values()
             }
-        quarantined = _erase_from_quarantine(folders, asked | stored | visitors)
+        quarantined = _erase_from_quarantine(folders, asked, known)
         rebuild(folders, settings, contract, progress)
         receipt = {
             "erased_at": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -78,6 +81,17 @@ def erase(
             f"erase: {one_line(error)}; it is not finished: mend the cause and erase again"
         ) from None
     return receipt
+
+
+def _check_archive(folders: Folders) -> None:
+    """All others must come out of this whole, so nothing is begun on a damaged archive."""
+    for entry in archive.entries(folders):
+        problem = archive.rows_problem(folders, entry)
+        if problem:
+            raise EraseError(
+                f"erase: {entry['export']}/{entry['file']}: {problem}; nothing was erased yet: "
+                "`attribution rebuild`, land the file again, run, then erase"
+            )
 
 
 def _linked(
@@ -122,14 +136,14 @@ def _erase_from_archive(
         half = Path(path).with_suffix(".tmp")
         con.execute(
             f"copy (select * from read_parquet($file) where not ({is_theirs}) order by _row) "
-            f"to {literal(str(half))} (format parquet, compression zstd)",
+            f"to {literal(str(half))} {archive.PARQUET}",
             {"file": path, "ids": sorted(stored)},
         )
         entry["rows_loaded"] -= rows
         entry["rows_suppressed"] += rows
         entry["archive_sha256"] = sha256_of(half)
+        archive.append(folders, [entry])  # where this dies here, the next sweep ends the swap
         half.replace(path)
-        archive.append(folders, [entry])
     return sum(rows for _, rows in theirs)
 
 
@@ -141,42 +155,29 @@ def _archived(folders: Folders, export: str) -> list[str]:
     ]
 
 
-def _erase_from_quarantine(folders: Folders, identifiers: set[str]) -> dict[str, int]:
-    """Remove rejected rows that name an id, and whole files that may."""
+def _erase_from_quarantine(folders: Folders, asked: set[str], people: People) -> dict[str, int]:
+    """Remove rejected rows that name one of the erased, and whole files that may.
+
+    Visitors are known by their pseudonyms alone, so each word of a text is compared with those.
+    """
     counts = {"quarantined_rows": 0, "quarantined_files": 0}
     # whole words: the customer 12 is not named by 2012
-    named = re.compile(rf"(?<!\w)({'|'.join(re.escape(one) for one in sorted(identifiers))})(?!\w)")
+    said = re.compile(rf"(?<!\w)({'|'.join(re.escape(one) for one in sorted(asked))})(?!\w)")
+
+    def named(text: str) -> bool:
+        return bool(said.search(text)) or people.knows_erased(text)
+
     for path in folders.quarantine.glob("*/*"):
         if path.name.endswith(REJECTED):
             lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-            kept = [line for line in lines if not named.search(json.loads(line)["raw"] or "")]
+            kept = [line for line in lines if not named(json.loads(line)["raw"] or "")]
             counts["quarantined_rows"] += len(lines) - len(kept)
             if len(kept) < len(lines):
                 _replace(path, "".join(kept))
-        elif _may_name(path, identifiers):
+        elif may_name(path, named):
             path.unlink()
             counts["quarantined_files"] += 1
     return counts
-
-
-def _may_name(path: Path, identifiers: set[str]) -> bool:
-    """Whether an id stands in a file, or might: what cannot be unpacked may hold anyone."""
-    opened: Callable[..., Any] = gzip.open if path.name.endswith(".gz") else open
-    if path.suffix == ".parquet":
-        return True
-    try:
-        with opened(path, "rb") as packed:
-            content = packed.read()
-    except (OSError, EOFError, gzip.zlib.error):  # type: ignore[attr-defined]
-        return True
-    for identifier in identifiers:
-        for encoding in ENCODINGS:
-            try:
-                if identifier.encode(encoding) in content:
-                    return True
-            except UnicodeEncodeError:
-                continue
-    return False
 
 
 def _write_receipt(folders: Folders, receipt: Mapping[str, Any]) -> None:

@@ -6,6 +6,7 @@ AttributionError                exit 1
 ├── LoadError                   a landing folder or the warehouse while loading
 ├── QuarantineError             what was refused, and what an operator says of it
 ├── StepError                   a step met something that it does not foresee: a full disk, say
+├── ArchiveError                the archive's journal is not what was written
 ├── RebuildError                the archive cannot become a warehouse
 ├── EraseError                  erasing a customer, and the list of those erased
 ├── BuildError                  dbt refused a model or a test
@@ -55,6 +56,10 @@ class ContractError(AttributionError):
 
 class Unreadable(Exception):
     """A file as a whole cannot be read; its text is the reason to quarantine it."""
+
+
+class ArchiveError(AttributionError):
+    pass
 
 
 class LoadError(AttributionError):

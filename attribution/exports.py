@@ -17,6 +17,7 @@ from attribution.convert import Job, Outcome
 from attribution.errors import LoadError, Unreadable
 from attribution.landing import Landed, check_sidecar, look, rows_said, sha256_of
 from attribution.ledger import Ledger
+from attribution.pseudonyms import People
 from attribution.quarantine import keep_file
 from attribution.room import check_state
 from attribution.settings import Folders, one_line
@@ -34,13 +35,14 @@ def load_exports(
     con: duckdb.DuckDBPyConnection,
     contract: Mapping[str, Export],
     folders: Folders,
-    key: bytes | None,
+    people: People,
     load_id: str,
     read: Read,
     progress: Progress,
 ) -> tuple[dict[str, int], list[str]]:
     """Load every landed file that is not in the ledger yet.
 
+    people : how ids are kept, and whose are kept no longer.
     read : reads one file into the archive, see `reading.ReadingProcess`.
 
     Returns the counts of COUNTS, and warnings of what was passed over.
@@ -51,10 +53,11 @@ def load_exports(
         where the landing folder is missing or unreadable, the engine is out of space or memory,
         the warehouse was lost, or earlier rows were loaded under another pseudonym key.
     """
-    ledger = Ledger(con, folders, key, load_id)
-    archive.sweep(folders)
+    archive.finish(folders)
     for export in contract.values():
         create_table(con, export)
+    ledger = Ledger(con, folders, contract, people.key, load_id)
+    archive.sweep(folders)
     try:
         landing = look(contract, folders.landing)
     except OSError as error:
@@ -74,7 +77,7 @@ def load_exports(
             if ledger.knows(landed):
                 counts["files_skipped"] += 1
                 continue
-            outcome = _read(landed, folders, read)
+            outcome = _read(landed, folders, people, read)
             if _stamp(path.stat()) != before:
                 landing.waiting.append(f"landing/{export.name}/{path.name} is being written")
                 continue
@@ -97,7 +100,7 @@ def _stamp(found: os.stat_result) -> tuple[int, int, int]:
     return found.st_ino, found.st_size, found.st_mtime_ns
 
 
-def _read(landed: Landed, folders: Folders, read: Read) -> Outcome:
+def _read(landed: Landed, folders: Folders, people: People, read: Read) -> Outcome:
     try:
         check_sidecar(landed)
         job = Job(landed.export.name, landed.path, landed.sha256, rows_said(landed.path))
@@ -105,7 +108,7 @@ def _read(landed: Landed, folders: Folders, read: Read) -> Outcome:
     except Unreadable as unreadable:
         outcome = Outcome("quarantined", reason=str(unreadable))
     if outcome.state == "quarantined":
-        keep_file(folders, landed)
+        keep_file(folders, landed, people)
     return outcome
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from datetime import UTC, date, datetime
 from typing import Any
@@ -11,21 +11,26 @@ import duckdb
 
 from attribution import archive
 from attribution.convert import Outcome
-from attribution.errors import LoadError
+from attribution.errors import AttributionError, LoadError
 from attribution.landing import Landed, file_id
 from attribution.pseudonyms import key_id
-from attribution.settings import Folders
-from attribution.warehouse import quote, scalar, transaction
+from attribution.settings import Folders, Settings
+from attribution.warehouse import open_warehouse, quote, scalar, transaction
 
 
 class Ledger:
     """Entries of one load: they carry its id, and the id of its pseudonym key."""
 
     def __init__(
-        self, con: duckdb.DuckDBPyConnection, folders: Folders, key: bytes | None, load_id: str
+        self,
+        con: duckdb.DuckDBPyConnection,
+        folders: Folders,
+        exports: Collection[str],
+        key: bytes | None,
+        load_id: str,
     ) -> None:
         self.con, self.folders, self.key, self.load_id = con, folders, key, load_id
-        self._check_archive()
+        catch_up(con, folders, exports)
         self._check_key()
         known = con.execute(
             "select export, file, sha256, state, verdict from raw._files"
@@ -36,16 +41,6 @@ class Ledger:
         }
         self.names = {(export, file) for export, file, *_ in known}
         self._loaded = {(export, file) for export, file, _, state, _ in known if state == "loaded"}
-
-    def _check_archive(self) -> None:
-        """Refuse an empty warehouse beside a full archive: it was lost, and would look whole."""
-        if scalar(self.con, "select count(*) from raw._files") == 0:
-            lost = [e for e in archive.entries(self.folders) if e["state"] == "loaded"]
-            if lost:
-                raise LoadError(
-                    f"load: the warehouse is empty and the archive holds {len(lost)} files that it "
-                    f"knew: `attribution rebuild`, or remove {self.folders.archive} to forget them"
-                )
 
     def _check_key(self) -> None:
         """Refuse to mix pseudonyms of two keys."""
@@ -126,6 +121,84 @@ class Ledger:
             "loaded_at": datetime.now(UTC).replace(tzinfo=None).isoformat(),
             "verdict": None,
         }
+
+
+def catch_up(con: duckdb.DuckDBPyConnection, folders: Folders, exports: Collection[str]) -> None:
+    """Bring the warehouse to the end of the journal, from which a dead run may have left it a line.
+
+    exports : names in the contract; files of others are in the journal alone.
+
+    Raises
+    ------
+    LoadError
+        where the two differ in more than that: one of them was lost, or restored from another
+        night, and what a run would publish would look whole.
+    """
+    journal = archive.lines(folders)
+    here = {
+        (entry["export"], entry["sha256"]): _stand(entry)
+        for entry in read_entries(con, "list_contains(?, export)", [sorted(exports)])
+    }
+    there, before = (
+        {
+            (entry["export"], entry["sha256"]): _stand(entry)
+            for entry in archive.last_of(lines)
+            if entry["export"] in exports
+        }
+        for lines in (journal, journal[:-1])
+    )
+    if here == there:
+        return
+    if here == before:
+        _take_again(con, folders, [e for e in journal[-1] if e["export"] in exports])
+        return
+    _check_keys(folders, here.keys() - there.keys())
+    differing = sum(here.get(file) != stand for file, stand in there.items())
+    raise LoadError(
+        f"load: the archive knows {differing} files otherwise than the warehouse, which was lost, "
+        "or restored, or an erasure was not finished: `attribution rebuild` makes it anew from the "
+        "archive"
+    )
+
+
+def check_journal(folders: Folders, settings: Settings, exports: Collection[str]) -> None:
+    """Refuse to go by a journal that lacks files of the warehouse, as far as that can be opened."""
+    if not folders.warehouse.exists():
+        return
+    try:
+        with open_warehouse(folders, settings, read_only=True) as con:
+            here = read_entries(con, "list_contains(?, export)", [sorted(exports)])
+    except (AttributionError, duckdb.Error):
+        return  # broken, which is what an archive is for
+    there = {(entry["export"], entry["sha256"]) for entry in archive.entries(folders)}
+    _check_keys(folders, {(entry["export"], entry["sha256"]) for entry in here} - there)
+
+
+def _check_keys(folders: Folders, lacking: set[tuple[str, str]]) -> None:
+    if lacking:
+        raise LoadError(
+            f"the archive's journal lacks {len(lacking)} files that the warehouse holds: restore "
+            f"{folders.archive} from a backup, or move {folders.state} away and land all files "
+            "again"
+        )
+
+
+def _stand(entry: dict[str, Any]) -> tuple[str, str | None, str | None]:
+    return entry["state"], entry["verdict"], entry["archive_sha256"]
+
+
+def _take_again(
+    con: duckdb.DuckDBPyConnection, folders: Folders, entries: list[dict[str, Any]]
+) -> None:
+    with transaction(con):
+        for entry in entries:
+            problem = archive.rows_problem(folders, entry)
+            if problem:
+                raise LoadError(f"load: {entry['file']}: {problem}: `attribution rebuild`")
+            insert_entry(con, entry)
+            delete_rows(con, entry)
+            if entry["state"] == "loaded":
+                insert_rows(con, folders, entry)
 
 
 def insert_entry(con: duckdb.DuckDBPyConnection, entry: dict[str, Any]) -> None:

@@ -42,11 +42,11 @@ def add_verbs(verbs: Any) -> None:
 
 
 def _list(chosen: argparse.Namespace) -> int:
-    from attribution import quarantine
+    from attribution import verdicts
     from attribution.settings import Folders
     from attribution.terminal import print_rows
 
-    entries = quarantine.refused(Folders.from_environment())
+    entries = verdicts.refused(Folders.from_environment())
     if chosen.format == "json":
         print(json.dumps(entries, indent=1, ensure_ascii=False))
         return 0
@@ -63,14 +63,15 @@ def _list(chosen: argparse.Namespace) -> int:
 
 
 def _show(chosen: argparse.Namespace) -> int:
-    from attribution import quarantine
+    from attribution import quarantine, verdicts
     from attribution.settings import Folders
 
     folders = Folders.from_environment()
-    entry = quarantine.find(folders, chosen.id)
+    entry = verdicts.find(folders, chosen.id)
     print(f"{entry['export']}/{entry['file']}: {entry['reason'] or entry['state']}")
     for reject in quarantine.rejects(folders, entry):
-        print(f"line {reject['line']}: {reject['reason']}: {_visible(reject['raw'])}")
+        raw = "(not kept)" if reject["raw"] is None else _visible(reject["raw"])
+        print(f"line {reject['line']}: {reject['reason']}: {raw}")
     return 0
 
 
@@ -80,12 +81,12 @@ def _visible(text: str) -> str:
 
 
 def _judge(chosen: argparse.Namespace) -> int:
-    from attribution import quarantine
+    from attribution import verdicts
     from attribution.runs import lock
     from attribution.settings import Folders, load_settings
 
     folders = Folders.from_environment()
-    judge = quarantine.requeue if chosen.verdict == "requeue" else quarantine.drop
+    judge = verdicts.requeue if chosen.verdict == "requeue" else verdicts.drop
     with lock(folders):
         entry = judge(folders, load_settings(folders.dbt_project), chosen.id)
     said = "will be read again by the next run" if chosen.verdict == "requeue" else "is dropped"

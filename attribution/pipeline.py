@@ -29,14 +29,14 @@ from attribution.errors import (
 from attribution.exports import load_exports
 from attribution.reading import ReadingProcess
 from attribution.rebuild import rebuild as rebuild_warehouse
-from attribution.retention import expire
+from attribution.retention import expire_files, expire_quarantine
 from attribution.room import check_publish
 from attribution.run_date import bounds, newest_day
 from attribution.runs import STEPS, RunRecord, lock
 from attribution.settings import Folders, Settings, hmac_key, load_settings, one_line
 from attribution.suppression import people
 from attribution.transform import dbt
-from attribution.validation import read_suite, refuse, validate
+from attribution.validation import gate
 from attribution.warehouse import open_published, open_warehouse, scalar, transaction
 
 Figures = dict[str, Any]
@@ -117,10 +117,11 @@ def rebuild(line: Line) -> tuple[dict[str, int], list[str]]:
 def erase(line: Line, identifiers: Sequence[str]) -> Figures:
     """Remove customers from state/, publish anew without them, drop every other version.
 
-    Returns the receipt. The line's run date is that of the published version unless it is given.
+    Returns the receipt. Run date and settings are those of the published version.
     """
     with lock(line.folders):
         _empty(line.folders)
+        shutil.rmtree(line.folders.publish / "candidate", ignore_errors=True)
         receipt = erase_from_state(
             line.folders,
             line.settings,
@@ -130,10 +131,8 @@ def erase(line: Line, identifiers: Sequence[str]) -> Figures:
             lambda done, total, what: line.progress("erase", done, total, what),
         )
         if versions.current(line.folders.publish):
-            manifest = versions.read_manifest(line.folders.publish / "current")
-            run_date = line.run_date or date.fromisoformat(manifest["run_date"])
             try:
-                _take_all(replace(line, run_date=run_date))
+                _take_all(_as_published(line))
             except AttributionError as error:
                 raise EraseError(
                     f"erase: state/ holds them no longer, published versions still do: {error}; "
@@ -141,6 +140,20 @@ def erase(line: Line, identifiers: Sequence[str]) -> Figures:
                 ) from None
             versions.keep_only_current(line.folders)
         return receipt
+
+
+def _as_published(line: Line) -> Line:
+    """The line with the run date and the settings of the published version."""
+    manifest = versions.read_manifest(line.folders.publish / "current")
+    overrides = {
+        name: value for name, value in manifest["settings"].items() if name in Settings.model_fields
+    }
+    return replace(
+        line,
+        settings=load_settings(line.folders.dbt_project, overrides),
+        overrides=overrides,
+        run_date=date.fromisoformat(manifest["run_date"]),
+    )
 
 
 def _take_all(line: Line) -> dict[str, Figures]:
@@ -179,38 +192,43 @@ def _in_one_line(folders: Folders, step: str) -> Iterator[None]:
     except (OSError, MemoryError, duckdb.Error) as error:
         full = (OSError, MemoryError, duckdb.IOException, duckdb.OutOfMemoryException)
         place = "" if hasattr(error, "filename") and error.filename else f" in {folders.state}"
+        way_out = "mend the cause and run again"
+        if isinstance(error, duckdb.Error) and "corrupt" in str(error).lower():
+            way_out = "`attribution rebuild` makes the warehouse anew from the archive"
         raise StepError(
             f"{step}: {one_line(error) or type(error).__name__}{place}; nothing was published: "
-            "mend the cause and run again",
+            f"{way_out}",
             may_pass=isinstance(error, full),
         ) from error
 
 
 def _load(line: Line, record: RunRecord) -> Figures:
     contract = read_contract(line.folders.contract)
-    key = hmac_key(line.settings)
+    known = people(line.folders, hmac_key(line.settings))
     _empty(line.folders)
+    # here and not after publication, which a gate may refuse for weeks
+    gone = expire_quarantine(line.folders, line.settings)
     with (
         open_warehouse(line.folders, line.settings) as con,
-        ReadingProcess(line.folders, line.settings, people(line.folders, key)) as read,
+        ReadingProcess(line.folders, line.settings, known) as read,
     ):
         counts, warnings = load_exports(
             con,
             contract,
             line.folders,
-            key,
+            known,
             load_id=str(record.started_at),
             read=read,
             progress=lambda done, total, what: line.progress("load", done, total, what),
         )
-    return {"run": record.run, **counts, "warnings": warnings}
+    return {"run": record.run, **counts, "quarantine_expired": gone, "warnings": warnings}
 
 
 def _check_exports(line: Line, record: RunRecord) -> Figures:
     contract = read_contract(line.folders.contract)
     required = [export.name for export in contract.values() if not export.optional]
     with open_warehouse(line.folders, line.settings) as con:
-        return _gate(line, "exports", con, {"required": required})
+        return gate(line.folders, line.settings, "exports", con, {"required": required})
 
 
 def _build(line: Line, record: RunRecord) -> Figures:
@@ -260,7 +278,7 @@ def _build(line: Line, record: RunRecord) -> Figures:
 
 def _check_statistics(line: Line, record: RunRecord) -> Figures:
     with open_warehouse(line.folders, line.settings) as con:
-        return _gate(line, "statistics", con, {})
+        return gate(line.folders, line.settings, "statistics", con)
 
 
 def _attribute(line: Line, record: RunRecord) -> Figures:
@@ -286,7 +304,7 @@ def _stage(line: Line, record: RunRecord) -> Figures:
 
 def _check_credits(line: Line, record: RunRecord) -> Figures:
     with open_published(line.folders.publish / "candidate") as con:
-        return _gate(line, "credits", con, {})
+        return gate(line.folders, line.settings, "credits", con)
 
 
 def _publish(line: Line, record: RunRecord) -> Figures:
@@ -294,8 +312,8 @@ def _publish(line: Line, record: RunRecord) -> Figures:
     _empty(line.folders)
     run_date = date.fromisoformat(str(record.run_date))
     contract = read_contract(line.folders.contract)
-    gone = expire(line.folders, line.settings, contract, run_date)
-    return {"run_id": folder.name, "folder": str(folder), **gone}
+    gone = expire_files(line.folders, line.settings, contract, run_date)
+    return {"run_id": folder.name, "folder": str(folder), "files_expired": gone}
 
 
 _STEPS: dict[str, Callable[[Line, RunRecord], Figures]] = {
@@ -309,25 +327,6 @@ _STEPS: dict[str, Callable[[Line, RunRecord], Figures]] = {
     "check credits": _check_credits,
     "publish": _publish,
 }
-
-
-def _gate(
-    line: Line, boundary: str, con: duckdb.DuckDBPyConnection, parameters: Mapping[str, Any]
-) -> Figures:
-    folder = line.folders.expectations
-    query = (folder / f"{boundary}.sql").read_text(encoding="utf-8")
-    frame = con.execute(query, dict(parameters) or None).df()
-    suite = read_suite(folder, boundary)
-    for expectation in suite["expectations"]:
-        if expectation["kwargs"].get("column") in line.settings.critical_checks:
-            expectation["severity"] = "critical"
-    findings = validate(suite, frame, {"max_bad_row_share": line.settings.max_bad_row_share})
-    refuse(f"check {boundary}", findings)
-    return {
-        "expectations": len(suite["expectations"]),
-        "rows": len(frame),
-        "warnings": [finding.message for finding in findings],
-    }
 
 
 def _dbt(line: Line, step: str, *folders: str) -> int:
@@ -346,4 +345,5 @@ def _dbt(line: Line, step: str, *folders: str) -> int:
 def _empty(folders: Folders) -> None:
     """Leave nothing of an earlier run's decoded files and spilled tables."""
     shutil.rmtree(folders.scratch, ignore_errors=True)
-    (folders.scratch / "spill").mkdir(parents=True)
+    folders.scratch.mkdir(mode=0o700)
+    (folders.scratch / "spill").mkdir()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,6 +13,10 @@ import pyarrow as pa
 
 from attribution.contract import Column
 from attribution.warehouse import quote
+
+# An id may hold blanks, and one that holds none may stand in a sentence.
+FIELDS = re.compile(r'[,;|\t\r\n"]')
+WORDS = re.compile(r"[\s,;|:=\"'(){}\[\]<>]+")
 
 
 def pseudonym(key: bytes, identifier: str) -> str:
@@ -43,6 +48,17 @@ class People:
     def token(self, stored: str) -> str:
         """What the suppression list knows of an erased customer: enough to know them again."""
         return hmac.digest(self.salt, stored.encode(), "sha256").hex()
+
+    def knows_erased(self, text: str) -> bool:
+        """Whether one of the words or fields of a text is the id of someone erased."""
+        if not self.suppressed:
+            return False
+        fields = {field.strip() for field in FIELDS.split(text)} | set(WORDS.split(text))
+        return any(
+            self.token(stored) in self.suppressed
+            for field in fields - {""}
+            for stored in (field, self.stored(field))
+        )
 
     def register(
         self,

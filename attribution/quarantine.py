@@ -15,11 +15,10 @@ from typing import Any
 
 import duckdb
 
-from attribution import archive
-from attribution.errors import QuarantineError
-from attribution.landing import Landed, sha256_of
-from attribution.settings import Folders, Settings
-from attribution.warehouse import open_warehouse, transaction
+from attribution.landing import Landed
+from attribution.pseudonyms import People
+from attribution.settings import Folders
+from attribution.suppression import may_name
 
 REJECTED = ".rejected.jsonl"
 SHORT = 12  # digits of a SHA-256 that name a file to people
@@ -27,9 +26,17 @@ LONGEST_RAW = 100_000
 
 
 def write_rejects(
-    rejected: duckdb.DuckDBPyConnection, folders: Folders, export: str, sha256: str, name: str
+    rejected: duckdb.DuckDBPyConnection,
+    folders: Folders,
+    people: People,
+    export: str,
+    name: str,
+    sha256: str,
 ) -> int:
-    """One JSON line per rejected row (_line, reason, raw), written before the ledger says so."""
+    """One JSON line per rejected row (_line, reason, raw), written before the ledger says so.
+
+    The raw text is left out where it names someone who was erased, or where there is none to keep.
+    """
     count = 0
     (folders.quarantine / export / _name(sha256, name, REJECTED)).unlink(missing_ok=True)
     rows = rejected.fetchmany(10_000)
@@ -41,85 +48,30 @@ def write_rejects(
     ):
         while rows:
             for line, reason, raw in rows:
-                row = {"file": name, "line": line, "reason": reason, "raw": raw[:LONGEST_RAW]}
+                text = None if raw is None or people.knows_erased(raw) else raw[:LONGEST_RAW]
+                row = {"file": name, "line": line, "reason": reason, "raw": text}
                 out.write(json.dumps(row, ensure_ascii=False) + "\n")
             count += len(rows)
             rows = rejected.fetchmany(10_000)
     return count
 
 
-def keep_file(folders: Folders, landed: Landed) -> None:
-    """A private copy of a file that was refused as a whole."""
+def keep_file(folders: Folders, landed: Landed, people: People) -> None:
+    """A private copy of a file that was refused as a whole, unless it may name someone erased."""
+    if people.suppressed and may_name(landed.path, people.knows_erased):
+        return
     name = _name(landed.sha256, landed.name)
     with _private(folders, landed.export.name, name) as copy:
         shutil.copyfile(landed.path, copy)
 
 
-def refused(folders: Folders) -> list[dict[str, Any]]:
-    """Ledger entries of refused files, and of files with rejected rows, that await a verdict."""
-    return [
-        entry | {"id": entry["sha256"][:SHORT]}
-        for entry in archive.entries(folders)
-        if entry["verdict"] != "dropped"
-        and (
-            entry["state"] == "quarantined"
-            or (entry["state"], entry["rows_rejected"] > 0) == ("loaded", True)
-        )
-    ]
-
-
-def find(folders: Folders, id: str) -> dict[str, Any]:
-    found = [entry for entry in refused(folders) if entry["sha256"].startswith(id)]
-    if len(found) != 1:
-        known = ", ".join(entry["id"] for entry in refused(folders)) or "empty"
-        raise QuarantineError(
-            f"quarantine: {id} names {'more than one file' if found else 'no file'}; "
-            f"the quarantine holds: {known}"
-        )
-    return found[0]
-
-
 def rejects(folders: Folders, entry: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """The rejected rows of a file, as far as they are kept."""
-    path = _kept(folders, entry, REJECTED)
+    path = kept(folders, entry, REJECTED)
     if path.exists():
         with path.open(encoding="utf-8") as lines:
             for line in lines:
                 yield json.loads(line)
-
-
-def requeue(folders: Folders, settings: Settings, id: str) -> dict[str, Any]:
-    """Have the next load read a file again, from landing/ or, if it left there, from its copy."""
-    entry = find(folders, id)
-    landing = folders.landing / entry["export"]
-    lies_there = any(
-        path.is_file()
-        and path.stat().st_size == entry["bytes"]
-        and sha256_of(path) == entry["sha256"]
-        for path in (landing.iterdir() if landing.is_dir() else ())
-    )
-    copy = _kept(folders, entry)
-    if not lies_there and not copy.exists():
-        raise QuarantineError(
-            f"quarantine: {entry['export']}/{entry['file']} lies neither in landing/ nor in "
-            "quarantine: land it again, corrected, under its name"
-        )
-    _judge(folders, settings, entry, "requeued")
-    if not lies_there:
-        landing.mkdir(parents=True, exist_ok=True)
-        half = landing / f".{entry['file']}.tmp"
-        shutil.copyfile(copy, half)
-        half.replace(landing / entry["file"])
-    return entry
-
-
-def drop(folders: Folders, settings: Settings, id: str) -> dict[str, Any]:
-    """Accept the loss: the gates pass over the file, and what was kept of it is removed."""
-    entry = find(folders, id)
-    _judge(folders, settings, entry, "dropped")
-    for ending in ("", REJECTED):
-        _kept(folders, entry, ending).unlink(missing_ok=True)
-    return entry
 
 
 def expire(folders: Folders, before: date) -> int:
@@ -134,17 +86,7 @@ def expire(folders: Folders, before: date) -> int:
     return len(old)
 
 
-def _judge(folders: Folders, settings: Settings, entry: dict[str, Any], verdict: str) -> None:
-    judged = {key: value for key, value in entry.items() if key != "id"} | {"verdict": verdict}
-    with open_warehouse(folders, settings) as con, transaction(con):
-        con.execute(
-            "update raw._files set verdict = ? where export = ? and sha256 = ?",
-            [verdict, entry["export"], entry["sha256"]],
-        )
-        archive.append(folders, [judged])
-
-
-def _kept(folders: Folders, entry: dict[str, Any], ending: str = "") -> Path:
+def kept(folders: Folders, entry: dict[str, Any], ending: str = "") -> Path:
     folder = folders.quarantine / str(entry["export"])
     return folder / _name(entry["sha256"], entry["file"], ending)
 

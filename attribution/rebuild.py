@@ -14,8 +14,8 @@ from attribution import archive
 from attribution.contract import Export
 from attribution.errors import RebuildError
 from attribution.exports import Progress, create_table
-from attribution.landing import sha256_of
-from attribution.ledger import insert_entry, insert_rows
+from attribution.ledger import check_journal, insert_entry, insert_rows
+from attribution.publish import versions
 from attribution.settings import Folders, Settings, one_line
 from attribution.warehouse import open_warehouse, transaction
 
@@ -32,7 +32,11 @@ def rebuild(
     ------
     RebuildError
         where there is no archive, or it cannot be read; the old warehouse then stays as it was.
+    LoadError
+        where the old warehouse holds files that the archive's journal lacks.
     """
+    archive.finish(folders)
+    check_journal(folders, settings, contract)
     known = [entry for entry in archive.entries(folders) if entry["export"] in contract]
     if not known:
         raise RebuildError(
@@ -41,16 +45,17 @@ def rebuild(
         )
     half = folders.state / "warehouse.rebuilding.duckdb"
     _remove(half)
-    counts, warnings = {"files": 0, "rows": 0}, []
+    counts, warnings, lost = {"files": 0, "rows": 0}, [], []
     try:
         with open_warehouse(folders, settings, path=half) as con:
             for export in contract.values():
                 create_table(con, export)
             for number, entry in enumerate(known):
                 progress(number, len(known), f"{entry['export']}/{entry['file']}")
-                problem = _rows_problem(folders, entry)
+                problem = archive.rows_problem(folders, entry)
                 if problem:
                     warnings.append(f"{entry['export']}/{entry['file']}: {problem}; land it again")
+                    lost.append(entry | {"state": "lost"})
                     continue
                 with transaction(con):
                     insert_entry(con, entry)
@@ -68,26 +73,17 @@ def rebuild(
     # A log of the old warehouse must not be replayed into the new one.
     Path(f"{folders.warehouse}.wal").unlink(missing_ok=True)
     half.replace(folders.warehouse)
+    if lost:
+        archive.append(folders, lost)
     (folders.state / "run.json").unlink(missing_ok=True)
     progress(len(known), len(known), "")
     return counts, warnings
 
 
-def _rows_problem(folders: Folders, entry: Mapping[str, object]) -> str | None:
-    if entry["state"] != "loaded":
-        return None
-    path = archive.rows_file(folders, str(entry["export"]), str(entry["sha256"]))
-    if not path.is_file():
-        return "its rows are not in the archive"
-    if sha256_of(path) != entry["archive_sha256"]:
-        return "its rows in the archive are not what was written"
-    return None
-
-
 def _restore_history(con: duckdb.DuckDBPyConnection, folders: Folders) -> None:
-    """What former nights said stands in the published version only."""
-    history = folders.publish / "current" / "parquet" / "credit_history.parquet"
-    if history.exists():
+    """What former nights said stands in published versions only, all of it in the newest."""
+    for version in versions(folders.publish)[-1:]:
+        history = version / "parquet" / "credit_history.parquet"
         con.execute("create schema if not exists marts")
         con.execute(
             "create table marts.credit_history as from read_parquet(?)", [str(history.resolve())]

@@ -1,4 +1,4 @@
-"""What is kept no longer than the settings say: archived rows, quarantine, logs."""
+"""What is kept no longer than the settings say: archived rows and the quarantine."""
 
 from __future__ import annotations
 
@@ -15,22 +15,16 @@ from attribution.warehouse import columns_of, open_warehouse, quote, transaction
 KEPT = ("identities",)  # an old link still says who a visitor of today is
 
 
-def expire(
-    folders: Folders, settings: Settings, contract: Mapping[str, Export], run_date: date
-) -> dict[str, int]:
-    """Remove what is older than its retention; counts files_expired, quarantine_expired."""
+def expire_quarantine(folders: Folders, settings: Settings) -> int:
+    """Remove what was refused too long ago; the number of files."""
     today = datetime.now(UTC).date()
-    old = quarantine.expire(folders, today - timedelta(days=settings.quarantine_days))
-    return {
-        "files_expired": _expire_files(folders, settings, contract, run_date),
-        "quarantine_expired": old,
-    }
+    return quarantine.expire(folders, today - timedelta(days=settings.quarantine_days))
 
 
-def _expire_files(
+def expire_files(
     folders: Folders, settings: Settings, contract: Mapping[str, Export], run_date: date
 ) -> int:
-    """Files all of whose times lie before every window that a later run may ask for."""
+    """Remove files all of whose times lie before every window that a later run may ask for."""
     if settings.retention_days == "all" or settings.window_days == "all":
         return 0
     lookback = max([settings.lookback_days, *settings.lookback_days_by_goal.values()])

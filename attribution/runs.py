@@ -39,8 +39,10 @@ STEPS = (
 def lock(folders: Folders) -> Iterator[None]:
     """Hold the state folder, or raise LockHeld with the holder's name."""
     try:
-        folders.state.mkdir(parents=True, exist_ok=True)
-        folders.scratch.mkdir(exist_ok=True)
+        folders.state.mkdir(
+            parents=True, exist_ok=True, mode=0o700
+        )  # pseudonyms are data of people
+        folders.scratch.mkdir(exist_ok=True, mode=0o700)
         handle = os.open(folders.state / "lock", os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as error:
         raise AttributionError(

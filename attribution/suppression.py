@@ -5,14 +5,18 @@ state/suppressed.json holds a salt and, per erased id, HMAC-SHA256(salt, the id 
 
 from __future__ import annotations
 
+import gzip
 import json
 import secrets
-from collections.abc import Iterable
+import zlib
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from attribution.errors import EraseError
 from attribution.pseudonyms import People
 from attribution.settings import Folders, one_line
+
+ENCODINGS = ("utf-8", "cp1252", "utf-16-le", "utf-16-be")
 
 
 def people(folders: Folders, key: bytes | None) -> People:
@@ -37,6 +41,23 @@ def suppress(folders: Folders, people: People, stored: Iterable[str]) -> People:
     half.chmod(0o600)
     half.replace(_file(folders))
     return People(people.key, people.salt, tokens)
+
+
+def may_name(path: Path, names: Callable[[str], bool]) -> bool:
+    """Whether some text that `names` knows stands in a file, or might: what cannot be read as text
+    may hold anyone."""
+    if path.suffix == ".parquet":
+        return True
+    try:
+        return any(names(line) for encoding in ENCODINGS for line in _lines(path, encoding))
+    except (OSError, EOFError, zlib.error):
+        return True
+
+
+def _lines(path: Path, encoding: str) -> Iterator[str]:
+    unpack = gzip.open if path.suffix == ".gz" else open
+    with unpack(path, "rt", encoding=encoding, errors="replace") as text:
+        yield from text
 
 
 def _file(folders: Folders) -> Path:

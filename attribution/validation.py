@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from attribution.errors import GateRefused
-from attribution.settings import one_line
+from attribution.settings import Folders, Settings, one_line
 
 if TYPE_CHECKING:
+    import duckdb
     import pandas as pd  # only the gates that read frames wait for it
 
 NAMED = 3  # subjects named in a message
@@ -30,6 +31,37 @@ class Finding:
 
     severity: str
     message: str
+
+
+def gate(
+    folders: Folders,
+    settings: Settings,
+    boundary: str,
+    con: duckdb.DuckDBPyConnection,
+    parameters: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Hold the suite of a boundary against the frame that its query prepares.
+
+    Returns the number of expectations and of rows, and the warnings.
+
+    Raises
+    ------
+    GateRefused
+        where a critical expectation is not met.
+    """
+    query = (folders.expectations / f"{boundary}.sql").read_text(encoding="utf-8")
+    frame = con.execute(query, dict(parameters or {}) or None).df()
+    suite = read_suite(folders.expectations, boundary)
+    for expectation in suite["expectations"]:
+        if expectation["kwargs"].get("column") in settings.critical_checks:
+            expectation["severity"] = "critical"
+    findings = validate(suite, frame, {"max_bad_row_share": settings.max_bad_row_share})
+    refuse(f"check {boundary}", findings)
+    return {
+        "expectations": len(suite["expectations"]),
+        "rows": len(frame),
+        "warnings": [finding.message for finding in findings],
+    }
 
 
 def read_suite(folder: Path, boundary: str) -> dict[str, Any]:

@@ -3,18 +3,28 @@
 import json
 import os
 import shutil
+import signal
 import stat
-from datetime import date
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from conftest import KEY, Home
-from faults import bytes_below, folders, ledger_adds_up, no_litter, published_is_whole
+from faults import (
+    bytes_below,
+    folders,
+    ledger_adds_up,
+    no_litter,
+    published_is_whole,
+    say,
+    times,
+)
 from test_line import land_small_world
 
 from attribution import archive
 from attribution.pseudonyms import pseudonym
-from attribution.retention import expire
+from attribution.retention import expire_quarantine
 from attribution.settings import load_settings
 
 BROKEN = (
@@ -160,13 +170,83 @@ def test_rebuild_says_which_rows_the_archive_lost(copy: Home) -> None:
 
 def test_a_line_of_the_journal_cut_short_is_passed_over(copy: Home) -> None:
     journal = copy.path / "state" / "archive" / "journal.jsonl"
-    whole = archive.entries(folders(copy))
+    whole, content = archive.entries(folders(copy)), journal.read_bytes()
     with journal.open("ab") as lines:
-        lines.write(b'{"export": "touchpoints", "sha25')
+        lines.write(b'0123abcd [{"export": "touchpoints", "sha25')
     assert archive.entries(folders(copy)) == whole
     archive.append(folders(copy), whole[:1])
-    assert len(journal.read_text().splitlines()) == len(whole) + 2
+    assert journal.read_bytes().startswith(content)
+    assert len(journal.read_bytes().splitlines()) == len(content.splitlines()) + 1
     copy.must("rebuild")
+    ledger_adds_up(copy)
+
+
+@pytest.mark.parametrize("verb", ["load", "rebuild", "erase"])
+def test_a_damaged_line_of_the_journal_stops_everything(copy: Home, verb: str) -> None:
+    """Nothing may be swept, built or erased by a journal that is not what was written."""
+    journal = copy.path / "state" / "archive" / "journal.jsonl"
+    content = bytearray(journal.read_bytes())
+    content[len(content) // 2] ^= 1
+    journal.write_bytes(content)
+    there = sorted((copy.path / "state" / "archive").glob("*/*"))
+    done = copy.main(verb, *(["k1"] if verb == "erase" else []))
+    assert done.returncode == 1
+    assert "is not what was written: restore the file" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert sorted((copy.path / "state" / "archive").glob("*/*")) == there
+
+
+def test_a_warehouse_of_another_night_is_refused(copy: Home) -> None:
+    warehouse = copy.path / "state" / "warehouse.duckdb"
+    earlier = warehouse.read_bytes()
+    for day in (6, 7):
+        copy.land(
+            "touchpoints",
+            f"t_2026-01-0{day}.csv",
+            "touchpoint_id,customer_id,occurred_at,channel\n"
+            f"n{day},k1,2026-01-0{day} 08:00:00,search\n",
+        )
+    copy.must("run")
+    after = copy.hashes()
+    shutil.rmtree(copy.path / "landing")
+    (copy.path / "landing").mkdir()
+    warehouse.write_bytes(earlier)
+    done = copy.main("run")
+    assert done.returncode == 1
+    assert "knows 2 files otherwise than the warehouse" in done.stderr
+    assert "attribution rebuild" in done.stderr
+    copy.must("rebuild")
+    copy.must("run")
+    assert copy.hashes() == after
+
+
+def test_a_journal_of_another_night_is_refused(copy: Home) -> None:
+    journal = copy.path / "state" / "archive" / "journal.jsonl"
+    *earlier, _ = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(b"".join(earlier))
+    there = sorted((copy.path / "state" / "archive").glob("*/*"))
+    for verb in (["run"], ["rebuild"], ["erase", "k1"]):
+        done = copy.main(*verb)
+        assert done.returncode == 1
+        assert "the archive's journal lacks 1 files that the warehouse holds" in done.stderr
+        assert sorted((copy.path / "state" / "archive").glob("*/*")) == there
+
+
+def test_a_run_that_died_before_its_commit_is_caught_up(copy: Home) -> None:
+    """The journal has the file, the warehouse does not, and its exporter took it away since."""
+    warehouse = copy.path / "state" / "warehouse.duckdb"
+    earlier = warehouse.read_bytes()
+    copy.land(
+        "touchpoints",
+        "t_2026-01-06.csv",
+        "touchpoint_id,customer_id,occurred_at,channel\nn6,k1,2026-01-06 08:00:00,search\n",
+    )
+    copy.must("run")
+    after = copy.hashes()
+    warehouse.write_bytes(earlier)
+    (copy.path / "landing" / "touchpoints" / "t_2026-01-06.csv").unlink()
+    copy.must("run")
+    assert copy.hashes() == after
     ledger_adds_up(copy)
 
 
@@ -248,6 +328,131 @@ def test_an_erased_customer_is_in_no_byte_and_stays_away(copy: Home) -> None:
     assert bytes_below(kept, needles[:-3]) == []
 
 
+def test_nothing_is_erased_from_a_damaged_archive(copy: Home) -> None:
+    """The warehouse is built anew from it: the rows of everyone else would be gone."""
+    where = folders(copy)
+    [entry] = [e for e in archive.entries(where) if e["export"] == "identities"]
+    rows = archive.rows_file(where, "identities", entry["sha256"])
+    content = bytearray(rows.read_bytes())
+    content[len(content) // 2] ^= 1
+    rows.write_bytes(content)
+    before = published_is_whole(copy)
+    counts = copy.warehouse("select count(*) from raw.touchpoints")
+    done = copy.main("erase", "k1")
+    assert done.returncode == 1
+    assert "identities/i.csv: its rows in the archive are not what was written" in done.stderr
+    assert "nothing was erased yet" in done.stderr
+    assert published_is_whole(copy) == before
+    assert copy.warehouse("select count(*) from raw.touchpoints") == counts
+    assert not (copy.path / "state" / "suppressed.json").exists()
+
+
+DIES = """
+import os, signal, sys
+from attribution.cli import main
+
+left = int(sys.argv[1])
+
+def watch(event, arguments):
+    global left
+    appends = event == "open" and "journal.jsonl" in str(arguments[0]) and arguments[1] == "a+b"
+    if appends or event in ("os.rename", "os.remove"):
+        left -= 1
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+sys.addaudithook(watch)
+sys.exit(main(["erase", "k1"]))
+"""
+
+
+def test_an_erasure_that_died_is_finished_by_another(home: Home, tmp_path: Path) -> None:
+    """Killed wherever archive and suppression list change: the others keep all of their rows."""
+    land_small_world(home)
+    home.must("load")  # nothing is published, so that erasing is short
+
+    def rows(of: Home) -> list[tuple]:
+        return [
+            row
+            for table in ("touchpoints", "conversions", "identities")
+            for row in of.warehouse(f"from raw.{table} order by all")
+        ]
+
+    whole, other = Home(tmp_path / "whole"), Home(tmp_path / "other")
+    shutil.copytree(home.path, whole.path, symlinks=True)
+    whole.must("erase", "k1")
+    step, dies_at, died = times(3, 1), 1, 0
+    while True:
+        shutil.rmtree(other.path, ignore_errors=True)
+        shutil.copytree(home.path, other.path, symlinks=True)
+        done = subprocess.run(
+            [sys.executable, "-c", DIES, str(dies_at)],
+            env=other.environment,
+            capture_output=True,
+            check=False,
+        )
+        if done.returncode == 0:
+            break
+        assert done.returncode == -signal.SIGKILL, done.stderr
+        died += 1
+        refused = other.main("load")  # what is half erased is not loaded upon
+        assert refused.returncode == 0 or "attribution rebuild" in refused.stderr
+        other.must("erase", "k1")
+        assert rows(other) == rows(whole)
+        ledger_adds_up(other)
+        no_litter(other)
+        dies_at += step
+    say(f"erase killed at {died} places, each finished by erasing again")
+    assert died > 8 / step
+
+
+def test_erasing_publishes_with_the_settings_of_what_was_published(copy: Home) -> None:
+    copy.must("run", "--set", "models=[last_touch, linear]", "--date", "2026-01-04")
+    copy.must("erase", "k3")
+    assert copy.published("select distinct model from channel_credit order by 1") == [
+        ("last_touch",), ("linear",)
+    ]  # fmt: skip
+    assert copy.published("select value from run_manifest where name = 'run_date'") == [
+        ("2026-01-04",)
+    ]
+
+
+def test_a_candidate_does_not_keep_an_erased_customer(home: Home) -> None:
+    land_small_world(home)
+    for verb in (("load",), ("check", "exports"), ("build",), ("check", "statistics"),
+                 ("attribute",), ("marts",), ("stage",)):  # fmt: skip
+        home.must(*verb)
+    assert (home.path / "publish" / "candidate").exists()
+    home.must("erase", "k1")
+    assert not (home.path / "publish" / "candidate").exists()
+
+
+def test_what_is_refused_after_an_erasure_keeps_no_id(copy: Home) -> None:
+    """A visitor is known by a pseudonym alone, and still no raw text that names one is kept."""
+    copy.land("identities", "j.csv", "anonymous_id,customer_id,linked_at\nVISIT-77,k1,2026-01-03\n")
+    copy.must("run")
+    good = "".join(f"g{n},k2,2026-01-02 10:00:00,search\n" for n in range(300))
+    named = "b3,VISIT-77,2026-01-02 10:00:00,search,?\nb4,k2,never,search\n"
+    head = "touchpoint_id,customer_id,occurred_at,channel\n"
+    copy.land("touchpoints", "rows.csv", head + named + good)
+    copy.must("load")
+    copy.must("erase", "k1")
+    needles = [b"VISIT-77"]
+    assert bytes_below([copy.path / "state", copy.path / "publish"], needles) == []
+    copy.land("touchpoints", "again.csv", head + named + good.replace("g", "h"))
+    copy.land("touchpoints", "whole.csv", "touchpoint_id,customer_id\nw1,VISIT-77\n")
+    copy.land("touchpoints", "other.csv", "touchpoint_id,customer_id\nw1,k2\n")
+    copy.must("load")
+    assert bytes_below([copy.path / "state", copy.path / "publish"], needles) == []
+    kept = {path.name[13:] for path in (copy.path / "state" / "quarantine").glob("*/*")}
+    assert kept == {"rows.csv.rejected.jsonl", "again.csv.rejected.jsonl", "other.csv"}
+    [again] = [e for e in listed(copy) if e["file"] == "again.csv"]
+    shown = copy.must("quarantine", "show", again["id"]).stdout
+    assert "line 2: " in shown
+    assert "(not kept)" in shown
+    assert "b4,k2,never,search" in shown
+
+
 def test_erasing_says_where_publishing_without_them_failed(copy: Home) -> None:
     before = published_is_whole(copy)
     copy.land("touchpoints", "broken.csv", BROKEN)
@@ -291,6 +496,44 @@ def test_the_pseudonym_key_stands_in_no_file(ran: Home) -> None:
     assert bytes_below([ran.path / "state", ran.path / "publish"], [KEY.encode()]) == []
 
 
+def test_state_is_for_the_owner_only(ran: Home) -> None:
+    for folder in (ran.path / "state", ran.path / "state" / "scratch"):
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+
+def test_a_corrupt_block_is_found_and_the_way_out_named(copy: Home) -> None:
+    warehouse = copy.path / "state" / "warehouse.duckdb"
+    [(block,)] = copy.warehouse(
+        "select min(block_id) from pragma_storage_info('raw.touchpoints') where persistent "
+        "and block_id >= 0"
+    )
+    content = bytearray(warehouse.read_bytes())
+    content[3 * 4096 + block * 262144 + 64] ^= 1  # three headers, then blocks, each after its sum
+    warehouse.write_bytes(content)
+    doctor = copy.main("doctor")
+    assert doctor.returncode == 1
+    assert "FAIL  warehouse" in doctor.stdout
+    run = copy.main("run")
+    assert run.returncode == 1
+    for said in (doctor.stdout, run.stderr):
+        assert "attribution rebuild" in said
+    copy.must("rebuild")
+    copy.must("run")
+    ledger_adds_up(copy)
+
+
+def test_rebuild_after_a_rollback_keeps_all_of_the_history(copy: Home) -> None:
+    copy.must("run", "--date", "2026-01-04")
+    copy.must("run")
+    history = copy.published("from credit_history order by all")
+    copy.must("rollback")
+    copy.must("rollback")
+    (copy.path / "state" / "warehouse.duckdb").unlink()
+    copy.must("rebuild")
+    copy.must("run")
+    assert copy.published("from credit_history order by all") == history
+
+
 def test_old_files_and_old_quarantine_expire(copy: Home) -> None:
     copy.land("touchpoints", "x.csv", BROKEN)
     copy.land(
@@ -306,9 +549,9 @@ def test_old_files_and_old_quarantine_expire(copy: Home) -> None:
     assert states["t_2026-01-05.csv"] == "loaded"
     assert copy.warehouse("select * from raw.touchpoints where touchpoint_id = 'o1'") == []
     [rejects] = (copy.path / "state" / "quarantine").glob("*/*")
-    assert expire(where, settings, {}, date(2026, 1, 5))["quarantine_expired"] == 0
+    assert expire_quarantine(where, settings) == 0
     os.utime(rejects, (0, 0))
-    assert expire(where, settings, {}, date(2026, 1, 5))["quarantine_expired"] == 1
+    copy.must("load")  # whether or not a gate lets the night publish
     assert not rejects.exists()
     before = copy.hashes()
     copy.must("rebuild")

@@ -1,0 +1,85 @@
+"""What an operator says of the files that were refused, and of those with rejected rows."""
+
+from __future__ import annotations
+
+import shutil
+from typing import Any
+
+from attribution import archive
+from attribution.contract import read_contract
+from attribution.errors import QuarantineError
+from attribution.landing import sha256_of
+from attribution.ledger import catch_up
+from attribution.quarantine import REJECTED, SHORT, kept
+from attribution.settings import Folders, Settings
+from attribution.warehouse import open_warehouse, transaction
+
+
+def refused(folders: Folders) -> list[dict[str, Any]]:
+    """Ledger entries of refused files, and of files with rejected rows, that await a verdict."""
+    return [
+        entry | {"id": entry["sha256"][:SHORT]}
+        for entry in archive.entries(folders)
+        if entry["verdict"] != "dropped"
+        and (
+            entry["state"] == "quarantined"
+            or (entry["state"], entry["rows_rejected"] > 0) == ("loaded", True)
+        )
+    ]
+
+
+def find(folders: Folders, id: str) -> dict[str, Any]:
+    found = [entry for entry in refused(folders) if entry["sha256"].startswith(id)]
+    if len(found) != 1:
+        known = ", ".join(entry["id"] for entry in refused(folders)) or "empty"
+        raise QuarantineError(
+            f"quarantine: {id} names {'more than one file' if found else 'no file'}; "
+            f"the quarantine holds: {known}"
+        )
+    return found[0]
+
+
+def requeue(folders: Folders, settings: Settings, id: str) -> dict[str, Any]:
+    """Have the next load read a file again, from landing/ or, if it left there, from its copy."""
+    entry = find(folders, id)
+    landing = folders.landing / entry["export"]
+    lies_there = any(
+        path.is_file()
+        and path.stat().st_size == entry["bytes"]
+        and sha256_of(path) == entry["sha256"]
+        for path in (landing.iterdir() if landing.is_dir() else ())
+    )
+    copy = kept(folders, entry)
+    if not lies_there and not copy.exists():
+        raise QuarantineError(
+            f"quarantine: {entry['export']}/{entry['file']} lies neither in landing/ nor in "
+            "quarantine: land it again, corrected, under its name"
+        )
+    _judge(folders, settings, entry, "requeued")
+    if not lies_there:
+        landing.mkdir(parents=True, exist_ok=True)
+        half = landing / f".{entry['file']}.tmp"
+        shutil.copyfile(copy, half)
+        half.replace(landing / entry["file"])
+    return entry
+
+
+def drop(folders: Folders, settings: Settings, id: str) -> dict[str, Any]:
+    """Accept the loss: the gates pass over the file, and what was kept of it is removed."""
+    entry = find(folders, id)
+    _judge(folders, settings, entry, "dropped")
+    for ending in ("", REJECTED):
+        kept(folders, entry, ending).unlink(missing_ok=True)
+    return entry
+
+
+def _judge(folders: Folders, settings: Settings, entry: dict[str, Any], verdict: str) -> None:
+    judged = {key: value for key, value in entry.items() if key != "id"} | {"verdict": verdict}
+    with open_warehouse(folders, settings) as con:
+        catch_up(con, folders, read_contract(folders.contract))
+        with transaction(con):
+            con.execute(
+                "update raw._files set verdict = ? where export = ? and sha256 = ?",
+                [verdict, entry["export"], entry["sha256"]],
+            )
+            archive.append(folders, [judged])
