@@ -12,7 +12,7 @@ from attribution.pseudonyms import People
 from attribution.readers import Relation
 from attribution.warehouse import literal, quote
 
-ALL_ZEROS = r"[0\s.-]+"
+NOBODY = r"[0\s.\p{Z}\p{Cf}-]+"  # zeros, blanks that show and blanks that do not
 NATIVE = {
     "TIMESTAMP", "TIMESTAMP WITH TIME ZONE", "TIMESTAMP_NS", "TIMESTAMP_MS", "TIMESTAMP_S", "DATE",
     "DECIMAL", "DOUBLE", "FLOAT", "BIGINT", "INTEGER", "SMALLINT", "TINYINT", "BOOLEAN", "HUGEINT",
@@ -52,13 +52,22 @@ def typed(
         + [f"coalesce({quote('_p_' + column.name)}.is_suppressed, false)" for column in looked_up]
     )
     changed = _clock_change(export, present, relation)
-    refused = " or consent is distinct from true" if export.consent == "required" else ""
+    refused = _refused(export, relation)
     return (
         f"select *, _listed{refused} as _suppressed, "
         f"{changed} as _clock_change "
         f"from (select rows.*, {values}, {listed} as _listed "
         f"from ({inner}) as rows{joins})"
     )
+
+
+def _refused(export: Export, relation: Relation) -> str:
+    """Who did not consent; a text that is neither yes nor no, or a broken row, is a fault."""
+    if not export.consent_column:
+        return ""
+    said = quote("_text_" + export.consent_column)
+    refused = f"({said} is null or not coalesce({quote(export.consent_column)}, true))"
+    return f" or (_reason is null and {refused})" if relation.careful else f" or {refused}"
 
 
 def problems(export: Export, relation: Relation) -> Iterator[tuple[Column, str]]:
@@ -103,7 +112,7 @@ def _value(export: Export, column: Column, relation: Relation, looked_up: bool) 
     if column.pseudonym:
         # One NULL of the source's making must not become one giant customer.
         listed = ", ".join(literal(name.lower()) for name in export.placeholder_ids)
-        is_none = f"regexp_full_match({text}, {literal(ALL_ZEROS)})" + (
+        is_none = f"regexp_full_match({text}, {literal(NOBODY)})" + (
             f" or lower({text}) in ({listed})" if listed else ""
         )
         stored = f"{quote('_p_' + column.name)}.stored" if looked_up else text

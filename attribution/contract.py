@@ -31,7 +31,22 @@ META: dict[str, Any] = {
     "dst_overlap": "later",
     "dst_gap": "shift",
     "null_values": [],
-    "placeholder_ids": ["null", "none", "nil", "nan", "n/a", "undefined", "unknown", "(not set)"],
+    "placeholder_ids": [
+        "null",
+        "none",
+        "nil",
+        "nan",
+        "n/a",
+        "#n/a",
+        "undefined",
+        "unknown",
+        "anonymous",
+        "(null)",
+        "(none)",
+        "(not set)",
+        r"\n",
+        "-1",
+    ],
     "short_rows": "reject",
     "extra_columns": "ignore",
     "consent": "ignore",
@@ -86,6 +101,10 @@ class Export:
     max_gigabytes: float
     file_date: re.Pattern[str] | None
     optional: bool
+
+    @property
+    def consent_column(self) -> str | None:
+        return "consent" if self.consent == "required" else None
 
     @property
     def pseudonyms(self) -> list[str]:

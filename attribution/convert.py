@@ -15,7 +15,7 @@ from pathlib import Path
 import duckdb
 
 from attribution import readers
-from attribution.archive import PARQUET, rows_file
+from attribution.archive import WRITTEN, rows_file
 from attribution.conform import complaint, problems, typed
 from attribution.contract import Export
 from attribution.errors import Unreadable
@@ -25,7 +25,7 @@ from attribution.quarantine import write_rejects
 from attribution.readers import Relation
 from attribution.settings import Folders, one_line
 from attribution.unpacking import plain_copy
-from attribution.warehouse import literal, quote, scalar
+from attribution.warehouse import PARQUET, literal, quote, scalar
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,7 @@ class Outcome:
     rows_dst_overlap: int = 0
     rows_dst_gap: int = 0
     extra_columns: str | None = None
+    absent_columns: str | None = None
     reason: str | None = None
     archive_sha256: str | None = None
 
@@ -110,8 +111,7 @@ def _convert(reading: _Reading, half: Path) -> Outcome:
         assert relation is not None
         return _write_good(reading, relation, half)
     finally:
-        if plain != path:
-            plain.unlink(missing_ok=True)
+        plain.unlink(missing_ok=True)
 
 
 def _open(
@@ -128,7 +128,10 @@ def _open(
         raise Unreadable(one_line(error)) from None
     if relation is not None:
         missing = [
-            c.header for c in export.columns if c.required and c.header not in relation.columns
+            column.header
+            for column in export.columns
+            if column.header not in relation.columns
+            and (column.required or column.name == export.consent_column)
         ]
         if missing:
             raise Unreadable(f"required column {', '.join(missing)} is missing")
@@ -141,6 +144,11 @@ def _open(
 def _extra(export: Export, relation: Relation) -> str | None:
     known = {column.header for column in export.columns}
     return ", ".join(sorted(set(relation.columns) - known)) or None
+
+
+def _absent(export: Export, relation: Relation) -> str | None:
+    lacking = [c.name for c in export.columns if c.header not in relation.columns]
+    return ", ".join(lacking) or None
 
 
 def _write_clean(reading: _Reading, relation: Relation, half: Path) -> Outcome:
@@ -162,7 +170,7 @@ def _write_clean(reading: _Reading, relation: Relation, half: Path) -> Outcome:
     if export.consent == "required" or reading.people.suppressed:
         count = f"select count(*) from {relation.sql}"
         read = int(str(scalar(con, count, relation.parameters)))
-    return _loaded(con, half, read, 0, loaded, _extra(export, relation))
+    return _loaded(reading, relation, half, read, 0, loaded)
 
 
 def _write_good(reading: _Reading, relation: Relation, half: Path) -> Outcome:
@@ -181,8 +189,10 @@ def _write_good(reading: _Reading, relation: Relation, half: Path) -> Outcome:
     )
     columns = ", ".join(quote(column.name) for column in export.columns)
     read = int(str(scalar(con, "select count(*) from checked")))
-    rejected = con.execute(
-        "select _line, _rejected, _raw from checked where _rejected is not null order by _row"
+    rejected = con.execute(  # where consent is needed, nobody said that the text may be kept
+        "select _line, _rejected, case when ? then _raw end from checked "
+        "where _rejected is not null order by _row",
+        [export.consent_column is None],
     )
     job = reading.job
     bad = write_rejects(
@@ -196,7 +206,7 @@ def _write_good(reading: _Reading, relation: Relation, half: Path) -> Outcome:
         half,
     )
     con.execute("drop table checked; drop table careful")
-    return _loaded(con, half, read, bad, loaded, _extra(export, relation))
+    return _loaded(reading, relation, half, read, bad, loaded)
 
 
 def _write(con: duckdb.DuckDBPyConnection, rows: str, parameters: list[object], half: Path) -> int:
@@ -204,7 +214,7 @@ def _write(con: duckdb.DuckDBPyConnection, rows: str, parameters: list[object], 
         str(
             scalar(
                 con,
-                f"copy ({rows}) to {literal(str(half))} {PARQUET}",
+                f"copy ({rows}) to {literal(str(half))} {WRITTEN}",
                 parameters,
             )
         )
@@ -212,11 +222,11 @@ def _write(con: duckdb.DuckDBPyConnection, rows: str, parameters: list[object], 
 
 
 def _loaded(
-    con: duckdb.DuckDBPyConnection, half: Path, read: int, bad: int, loaded: int, extra: str | None
+    reading: _Reading, relation: Relation, half: Path, read: int, bad: int, loaded: int
 ) -> Outcome:
     changes = dict(
-        con.execute(
-            "select _clock_change, count(*) from read_parquet(?) "
+        reading.con.execute(
+            f"select _clock_change, count(*) from {PARQUET} "
             "where _clock_change is not null group by all",
             [str(half)],
         ).fetchall()
@@ -229,6 +239,7 @@ def _loaded(
         rows_suppressed=read - loaded - bad,
         rows_dst_overlap=changes.get("overlap", 0),
         rows_dst_gap=changes.get("gap", 0),
-        extra_columns=extra,
+        extra_columns=_extra(reading.export, relation),
+        absent_columns=_absent(reading.export, relation),
         archive_sha256=sha256_of(half),
     )

@@ -26,7 +26,7 @@ from attribution.quarantine import REJECTED
 from attribution.rebuild import rebuild
 from attribution.settings import Folders, Settings, one_line
 from attribution.suppression import may_name, people, suppress
-from attribution.warehouse import literal, open_reader, quote
+from attribution.warehouse import PARQUET, literal, open_reader, quote
 
 
 def erase(
@@ -105,7 +105,7 @@ def _linked(
     if not files:
         return set()
     found = con.execute(
-        "select distinct anonymous_id from read_parquet(?) "
+        f"select distinct anonymous_id from {PARQUET} "
         "where customer_id in (select unnest(?::varchar[]))",
         [files, sorted(stored)],
     ).fetchall()
@@ -124,7 +124,7 @@ def _erase_from_archive(
     )
     theirs = con.execute(
         f"select filename, count(*) from read_parquet($files, filename = true, "
-        f"union_by_name = true) where {is_theirs} group by filename",
+        f"hive_partitioning = false, union_by_name = true) where {is_theirs} group by filename",
         {"files": files, "ids": sorted(stored)},
     ).fetchall()
     entries = {
@@ -135,8 +135,9 @@ def _erase_from_archive(
         entry = entries[path]
         half = Path(path).with_suffix(".tmp")
         con.execute(
-            f"copy (select * from read_parquet($file) where not ({is_theirs}) order by _row) "
-            f"to {literal(str(half))} {archive.PARQUET}",
+            "copy (select * from read_parquet($file, hive_partitioning = false) "
+            f"where not ({is_theirs}) order by _row) "
+            f"to {literal(str(half))} {archive.WRITTEN}",
             {"file": path, "ids": sorted(stored)},
         )
         entry["rows_loaded"] -= rows

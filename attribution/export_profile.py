@@ -17,7 +17,7 @@ from attribution.pseudonyms import People
 from attribution.quarantine import rejects
 from attribution.settings import Folders, Settings
 from attribution.terminal import console, print_rows
-from attribution.warehouse import open_reader, quote
+from attribution.warehouse import PARQUET, open_reader, quote
 
 SHOWN = 5
 HIDDEN = "(a person's)"
@@ -89,7 +89,7 @@ def _known(
             for column in export.columns:
                 found = con.execute(
                     f"select count({quote(column.name)}), any_value({quote(column.name)}::varchar) "
-                    "from read_parquet(?)",
+                    f"from {PARQUET}",
                     [rows],
                 ).fetchone()
                 filled, example = found or (0, None)

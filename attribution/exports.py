@@ -68,6 +68,7 @@ def load_exports(
     check_state(folders, landing, ledger.names)
     counts = dict.fromkeys(COUNTS, 0)
     seen: list[Landed] = []
+    warnings: list[str] = []
     for number, (export, path) in enumerate(landing.files):
         progress(number, len(landing.files), f"{export.name}/{path.name}")
         try:
@@ -88,12 +89,14 @@ def load_exports(
                 "loaded: mend the cause and run again"
             ) from None
         counts[f"files_{outcome.state}"] += 1
+        warnings += ledger.columns_lost(landed, outcome)
         for name in ("rows_read", "rows_loaded", "rows_rejected", "rows_suppressed"):
             counts[name] += getattr(outcome, name)
     ledger.mark_landed(seen)
     progress(len(landing.files), len(landing.files), "")
     counts["files_waiting"] = len(landing.waiting)
-    return counts, [f"{name}; left for the next run" for name in landing.waiting] + landing.refused
+    warnings += [f"{name}; left for the next run" for name in landing.waiting] + landing.refused
+    return counts, warnings
 
 
 def _stamp(found: os.stat_result) -> tuple[int, int, int]:

@@ -61,6 +61,8 @@ def look(contract: Mapping[str, Export], landing: Path) -> Landing:
             found.refused.append(f"landing/{entry.name} is a link: move the files themselves")
         elif entry.is_dir() and entry.name not in contract:
             found.refused.append(f"landing/{entry.name}: no export of that name in _exports.yml")
+        elif entry.is_file():
+            found.refused.append(f"landing/{entry.name} lies in no export's folder: move it there")
     for export in contract.values():
         folder = landing / export.name
         if folder.is_dir() and not folder.is_symlink():

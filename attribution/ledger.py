@@ -15,7 +15,7 @@ from attribution.errors import AttributionError, LoadError
 from attribution.landing import Landed, file_id
 from attribution.pseudonyms import key_id
 from attribution.settings import Folders, Settings
-from attribution.warehouse import open_warehouse, quote, scalar, transaction
+from attribution.warehouse import PARQUET, open_warehouse, quote, scalar, transaction
 
 
 class Ledger:
@@ -84,6 +84,28 @@ class Ledger:
         self._states[landed.export.name, landed.sha256] = outcome.state
         if outcome.state == "loaded":
             self._loaded.add((landed.export.name, landed.name))
+
+    def columns_lost(self, landed: Landed, outcome: Outcome) -> list[str]:
+        """A warning where a file lacks columns that an earlier one of its kind had."""
+        if outcome.state != "loaded" or not outcome.absent_columns:
+            return []
+        earlier = self.con.execute(
+            "select coalesce(absent_columns, '') from raw._files where export = ? "
+            "and state = 'loaded' and sha256 <> ? "
+            r"and regexp_replace(file, '\d+', '', 'g') = regexp_replace(?, '\d+', '', 'g')",
+            [landed.export.name, landed.sha256, landed.name],
+        ).fetchall()
+        lost = [
+            column
+            for column in outcome.absent_columns.split(", ")
+            if any(column not in absent.split(", ") for (absent,) in earlier)
+        ]
+        if not lost:
+            return []
+        return [
+            f"landing/{landed.export.name}/{landed.name} has no column {', '.join(lost)}; files of "
+            "its name had before"
+        ]
 
     def mark_landed(self, files: Sequence[Landed]) -> None:
         """Note which files still lie in landing/: a quarantined one that does stops the run."""
@@ -230,7 +252,7 @@ def insert_rows(con: duckdb.DuckDBPyConnection, folders: Folders, entry: dict[st
     """A file's rows, from the archive into its raw table; columns that it lacks are NULL."""
     con.execute(
         f"insert into raw.{quote(entry['export'])} by name "
-        "select * exclude (_clock_change), cast(? as bigint) as _file_id from read_parquet(?)",
+        f"select * exclude (_clock_change), cast(? as bigint) as _file_id from {PARQUET}",
         [
             file_id(entry["export"], entry["sha256"]),
             str(archive.rows_file(folders, entry["export"], entry["sha256"])),

@@ -59,9 +59,8 @@ def utc(export: Export, text: str, kind: str) -> str:
         if "%z" in export.time_format.lower():
             return f"make_timestamp(epoch_us({parsed}))"
         return _from_zone(export, parsed)
+    # only texts with an offset are cast so: one that names a zone would move all rows below it
     with_offset = f"make_timestamp(epoch_us(try_cast({text} as timestamptz)))"
-    if export.time_zone == "UTC":
-        return with_offset
     local = _from_zone(export, f"try_cast({text} as timestamp)")
     return (
         f"case when regexp_matches({text}, {literal(OFFSET)}) then {with_offset} else {local} end"

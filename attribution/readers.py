@@ -18,7 +18,7 @@ import pyarrow as pa
 from attribution.contract import Export
 from attribution.records import csv_records, header, json_records
 from attribution.unpacking import holds_nul
-from attribution.warehouse import literal, quote
+from attribution.warehouse import PARQUET, PARQUET_NUMBERED, literal, quote
 
 FORMATS = (".csv", ".csv.gz", ".parquet", ".json", ".json.gz", ".jsonl", ".jsonl.gz")
 BATCH = 20_000
@@ -48,9 +48,9 @@ def format_of(name: str) -> str | None:
 def fast(con: duckdb.DuckDBPyConnection, export: Export, path: Path) -> Relation | None:
     """The file as the engine reads it, or None where only careful reading will do."""
     if path.suffix == ".parquet":
-        rows = con.execute("describe select * from read_parquet(?)", [str(path)]).fetchall()
+        rows = con.execute(f"describe select * from {PARQUET}", [str(path)]).fetchall()
         return Relation(
-            sql="read_parquet(?, file_row_number = true)",
+            sql=PARQUET_NUMBERED,
             parameters=[str(path)],
             columns={name: kind for name, kind, *_ in rows},
             row="file_row_number + 1",
@@ -63,7 +63,7 @@ def fast(con: duckdb.DuckDBPyConnection, export: Export, path: Path) -> Relation
         return None
     fields = ", ".join(f"{literal(name)}: 'varchar'" for name in names)
     return Relation(
-        sql=f"read_csv(?, header = true, auto_detect = false, "
+        sql=f"read_csv(?, header = true, auto_detect = false, hive_partitioning = false, "
         f"delim = {literal(export.delimiter)}, quote = '\"', escape = '\"', "
         f"columns = {{{fields}}})",
         parameters=[str(path)],
@@ -109,13 +109,13 @@ def careful(con: duckdb.DuckDBPyConnection, export: Export, path: Path) -> Relat
 
 
 def _careful_parquet(con: duckdb.DuckDBPyConnection, path: Path) -> Relation:
-    described = con.execute("describe select * from read_parquet(?)", [str(path)]).fetchall()
+    described = con.execute(f"describe select * from {PARQUET}", [str(path)]).fetchall()
     names = [name for name, *_ in described]
     columns = "".join(f", {quote(name)}::varchar as {quote(name)}" for name in names)
     con.execute(
         "create or replace temp table careful as select file_row_number + 1 as _row, "
         "file_row_number + 1 as _line, f::varchar as _raw, null::varchar as _reason"
-        f"{columns} from read_parquet(?, file_row_number = true) as f",
+        f"{columns} from {PARQUET_NUMBERED} as f",
         [str(path)],
     )
     return Relation("careful", [], dict.fromkeys(names, "VARCHAR"), "_row", careful=True)

@@ -17,7 +17,7 @@ from attribution.exports import Progress, create_table
 from attribution.ledger import check_journal, insert_entry, insert_rows
 from attribution.publish import versions
 from attribution.settings import Folders, Settings, one_line
-from attribution.warehouse import open_warehouse, transaction
+from attribution.warehouse import PARQUET, open_warehouse, transaction
 
 
 def rebuild(
@@ -86,7 +86,7 @@ def _restore_history(con: duckdb.DuckDBPyConnection, folders: Folders) -> None:
         history = version / "parquet" / "credit_history.parquet"
         con.execute("create schema if not exists marts")
         con.execute(
-            "create table marts.credit_history as from read_parquet(?)", [str(history.resolve())]
+            f"create table marts.credit_history as from {PARQUET}", [str(history.resolve())]
         )
 
 

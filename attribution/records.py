@@ -51,9 +51,11 @@ def header(export: Export, path: Path) -> tuple[list[str], int]:
     if not any(names):
         raise Unreadable("no header")
     folded = [name.casefold() for name in names]
-    twice = next((n for n in names if folded.count(n.casefold()) > 1), None)
-    if twice is not None:
-        raise Unreadable(f"column `{twice}` stands twice in the header")
+    twice = next((place for place, name in enumerate(folded) if name in folded[:place]), None)
+    if twice is not None:  # by place: where there is no header, the first row stands there
+        raise Unreadable(
+            f"columns {folded.index(folded[twice]) + 1} and {twice + 1} of the header have one name"
+        )
     return names, above
 
 

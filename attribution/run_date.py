@@ -15,7 +15,7 @@ from attribution.settings import Settings
 from attribution.warehouse import quote, scalar
 
 FIRST_DAY = datetime(1, 1, 1)
-DAYS_AHEAD = 7  # of a file's date, or of the newest time: budgets are planned, contacts are not
+DAYS_AHEAD = 7  # of a file's date, or of the newest time
 STRAY_SHARE = 0.001  # of all rows
 STRAY_SHARE_OF_FILE = 0.05  # a file named by the first of its days has more than that ahead of it
 
@@ -50,7 +50,8 @@ def newest_day(
     of the file is: a file named by the first of its days has far more there. After a pause of
     `future_gap_days` in all exports together, the rows count where a file's date vouches for one of
     them, or where they are 0.1 % of all rows; those ahead of their file's date, unlike most of the
-    file, are no evidence then. Dates without a time, such as those of spend, may lead by a week.
+    file, are no evidence then. Dates without a time, such as those of spend, may lead by a week,
+    unless the date in their file's name says that they were planned.
 
     Raises
     ------
@@ -74,7 +75,9 @@ def newest_day(
         scalar(
             con,
             f"select max({quote(column.name)}) from raw.{quote(export.name)} "
-            f"where {quote(column.name)} <= ?",
+            "left join raw._files on file_id = _file_id and state = 'loaded' "
+            f"where {quote(column.name)} <= ? "
+            f"and coalesce({quote(column.name)} <= file_date + 1, true)",
             [newest + timedelta(days=DAYS_AHEAD)],
         )
         for export in contract.values()

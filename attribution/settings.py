@@ -150,6 +150,9 @@ class Settings(BaseModel):
         return hashlib.sha256(text.encode()).hexdigest()
 
 
+PATTERNS = set("*?[]")
+
+
 @dataclass(frozen=True)
 class Folders:
     """Where things lie. Only `from_environment` reads the environment."""
@@ -166,7 +169,13 @@ class Folders:
         home = Path(env.get("ATTRIBUTION_HOME") or "var")
 
         def place(variable: str, default: Path) -> Path:
-            return Path(env.get(variable) or default).absolute()
+            folder = Path(env.get(variable) or default).absolute()
+            if set(str(folder)) & PATTERNS:
+                raise SettingsError(
+                    f"{variable}: {folder} holds one of {' '.join(sorted(PATTERNS))}, which makes "
+                    "it a pattern to the engine: choose a folder without"
+                )
+            return folder
 
         return cls(
             landing=place("ATTRIBUTION_LANDING", home / "landing"),

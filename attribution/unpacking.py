@@ -18,10 +18,13 @@ from attribution.errors import Unreadable
 from attribution.settings import one_line
 
 CHUNK = 2**20
+BATCH = 2**13  # rows
 
 
 def plain_copy(export: Export, path: Path, scratch: Path) -> Path:
-    """The file as it is, or a copy unpacked and in UTF-8: decoding all of a gzip checks its CRC.
+    """A link to the file, or a copy unpacked and in UTF-8: decoding all of a gzip checks its CRC.
+
+    Its name is ours: to the engine a landed a[1].csv would mean a1.csv.
 
     Raises
     ------
@@ -31,12 +34,13 @@ def plain_copy(export: Export, path: Path, scratch: Path) -> Path:
     limit = int(export.max_gigabytes * 2**30)
     if path.stat().st_size > limit:
         raise _too_large(export)
+    target = scratch / f"landed{Path(path.name.removesuffix('.gz')).suffix}"
+    target.unlink(missing_ok=True)
     if path.suffix == ".parquet":
         _check_pages(export, path, limit)
-        return path
-    if path.suffix != ".gz" and _is_utf8(export):
-        return path
-    target = scratch / path.name.removesuffix(".gz")
+    if path.suffix == ".parquet" or (path.suffix != ".gz" and _is_utf8(export)):
+        target.symlink_to(path.absolute())
+        return target
     try:
         with cast(
             IO[bytes], gzip.open(path) if path.suffix == ".gz" else path.open("rb")
@@ -80,10 +84,17 @@ def _check_pages(export: Export, path: Path, limit: int) -> None:
             groups = range(parquet.num_row_groups)
             if sum(parquet.metadata.row_group(i).total_byte_size for i in groups) > limit:
                 raise _too_large(export)
-            for _ in parquet.iter_batches():
-                pass
+            decoded = 0  # a dictionary of one long text may stand for gigabytes
+            for batch in parquet.iter_batches(BATCH):
+                decoded += sum(_plain(column).nbytes for column in batch.columns)
+                if decoded > limit:
+                    raise _too_large(export)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise Unreadable(f"broken Parquet: {one_line(error)}") from None
+
+
+def _plain(column: pa.Array) -> pa.Array:
+    return column.dictionary_decode() if isinstance(column, pa.DictionaryArray) else column
 
 
 def _too_large(export: Export) -> Unreadable:

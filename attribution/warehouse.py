@@ -19,7 +19,8 @@ create table if not exists raw._files (
     state varchar not null check (state in ('loaded', 'quarantined', 'replaced', 'expired')),
     rows_read bigint not null, rows_loaded bigint not null, rows_rejected bigint not null,
     rows_suppressed bigint not null, rows_dst_overlap bigint not null, rows_dst_gap bigint not null,
-    archive_sha256 varchar, extra_columns varchar, reason varchar, key_id varchar,
+    archive_sha256 varchar, extra_columns varchar, absent_columns varchar, reason varchar,
+    key_id varchar,
     load_id varchar not null, loaded_at timestamp not null, is_landed boolean not null default true,
     verdict varchar check (verdict in ('requeued', 'dropped')),
     check (rows_read = rows_loaded + rows_rejected + rows_suppressed)
@@ -41,6 +42,7 @@ create table if not exists raw._credit_weights (
 create table if not exists raw._credit_diagnostics (
     model varchar, goal varchar, segment varchar, segment_value varchar, name varchar, value double
 );
+alter table raw._files add column if not exists absent_columns varchar;
 alter table raw._credit_channels add column if not exists incremental decimal(38, 12);
 create table if not exists raw._ladder_stages (
     goal varchar, model varchar, stage integer, rung varchar, customers double,
@@ -57,6 +59,10 @@ create table if not exists raw._ladder_effects (
     same_day_share double, mean_days_to_effect double
 );
 """
+
+# A folder above that is named env=prod is no column.
+PARQUET = "read_parquet(?, hive_partitioning = false)"
+PARQUET_NUMBERED = "read_parquet(?, hive_partitioning = false, file_row_number = true)"
 
 # The warehouse is ours alone: texts packed the newer way take a third less time to write.
 STORAGE_VERSION = "v1.3.0"

@@ -13,6 +13,7 @@ import yaml
 from attribution.contract import read_contract
 from attribution.errors import BuildError
 from attribution.exports import load_exports
+from attribution.pseudonyms import People
 from attribution.publish import MARTS
 from attribution.settings import FITTED, HEURISTICS, ROOT, Folders, Settings, load_settings
 from attribution.transform import dbt
@@ -71,7 +72,7 @@ def warehouse(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
     with open_warehouse(folders, settings) as con:
         contract = read_contract(folders.contract)
         load_exports(
-            con, contract, folders, None, "a load of nothing", pytest.fail, lambda *_: None
+            con, contract, folders, People(), "a load of nothing", pytest.fail, lambda *_: None
         )
     warehouse = Warehouse(folders, settings)
     statuses = warehouse.dbt("build", "--exclude-resource-type", "unit_test")

@@ -64,7 +64,7 @@ class Loader:
                 self.con,
                 contract,
                 self.folders,
-                self.key,
+                people,
                 "load",
                 lambda job: convert(con, contract[job.export], job, self.folders, people),
                 lambda *_: None,
@@ -195,7 +195,7 @@ def test_quarantine_is_for_its_owner_only(loader: Loader) -> None:
     [
         ("a.csv", b"", "empty: 0 bytes"),
         ("a.csv", "conversion_id,customer_id\nc1,k1\n", "required column converted_at is missing"),
-        ("a.csv", "conversion_id,customer_id,customer_id,converted_at\n", "stands twice"),
+        ("a.csv", "conversion_id,customer_id,customer_id,converted_at\n", "columns 2 and 3"),
         ("a.csv", "\n\n", "no header"),
         ("a.csv", b"conversion_id,customer_id,converted_at\nc\xff1,k,2026-01-01\n", "not utf-8"),
         ("a.csv.gz", gzip.compress(GOOD.encode() * 99, mtime=0)[:-20], "broken gzip"),

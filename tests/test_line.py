@@ -169,10 +169,17 @@ def test_step_refuses_to_go_on_with_another_run(small: Home) -> None:
 
 
 def test_budget_dated_ahead_does_not_move_the_run(after_run: Home) -> None:
-    after_run.land("spend", "plan.csv", "date,channel,cost\n2027-12-31,tv,9\n2026-01-09,tv,3\n")
+    head = "date,channel,cost\n"
+    after_run.land("spend", "plan.csv", head + "2027-12-31,tv,9\n2026-01-08,tv,3\n")
+    after_run.land("spend", "budget_2026-01-05.csv", head + "2026-01-05,tv,9\n2026-01-12,tv,3\n")
     after_run.must("load")
     after_run.must("check", "exports")
-    assert "run_date 2026-01-09" in after_run.must("build").stdout
+    assert "run_date 2026-01-08" in after_run.must("build").stdout
+    for verb in (("check", "statistics"), ("attribute",), ("marts",), ("stage",)):
+        after_run.must(*verb)
+    assert after_run.warehouse("from marts.load_set_aside where export = 'spend'") == [
+        ("spend", "after_run_date", 2)
+    ]
 
 
 def test_one_channel_that_always_converts(home: Home) -> None:

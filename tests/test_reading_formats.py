@@ -4,6 +4,7 @@ import gzip
 import io
 import json
 import os
+import shutil
 import signal
 import threading
 import time
@@ -23,6 +24,7 @@ from hypothesis import strategies as st
 from test_exports import GOOD, HEAD, SETTINGS, Loader
 
 from attribution.convert import Job
+from attribution.errors import SettingsError
 from attribution.parsing import changes
 from attribution.pseudonyms import People
 from attribution.reading import ReadingProcess
@@ -39,14 +41,19 @@ def loader(tmp_path: Path) -> Iterator[Loader]:
         yield Loader(folders, con)
 
 
+def forget(loader: Loader) -> None:
+    shutil.rmtree(loader.folders.archive, ignore_errors=True)
+    loader.con.execute("delete from raw._files")
+    loader.con.execute("drop table if exists raw.conversions")
+
+
 def revenue_of(loader: Loader, text: str, **contract: object) -> Decimal | None:
     """What a revenue is read as; None where the row is rejected."""
+    forget(loader)
     quoted = text.replace('"', '""')
     loader.land("r.csv", HEAD + f'c,k,2026-01-02,,"{quoted}"\n')
     loader.load(**contract)
     found = loader.conversions()
-    loader.con.execute("delete from raw.conversions")
-    loader.con.execute("update raw._files set state = 'replaced'")
     return found[0][4] if found else None
 
 
@@ -87,11 +94,10 @@ def test_numbers_only_as_declared(
 
 
 def time_of(loader: Loader, text: str, **contract: object) -> datetime | None:
+    forget(loader)
     loader.land("t.csv", HEAD + f"c,k,{text},,1\n")
     loader.load(**contract)
     found = loader.conversions()
-    loader.con.execute("delete from raw.conversions")
-    loader.con.execute("update raw._files set state = 'replaced'")
     return found[0][2] if found else None
 
 
@@ -196,7 +202,8 @@ def test_an_offset_is_stronger_than_the_declared_zone(loader: Loader) -> None:
 
 @pytest.mark.parametrize(
     "id",
-    ["null", "NULL", "None", "nan", "(not set)", "undefined", "0", "000", "0.0", "n/a",
+    ["null", "NULL", "None", "nan", "(not set)", "undefined", "0", "000", "0.0", "n/a", "#N/A",
+     "-1", "\\N", "(none)", "\u200b", "\ufeff\u2060", "\u00a0-",
      "00000000-0000-0000-0000-000000000000"],
 )  # fmt: skip
 def test_placeholders_never_become_one_giant_customer(loader: Loader, id: str) -> None:
@@ -205,6 +212,99 @@ def test_placeholders_never_become_one_giant_customer(loader: Loader, id: str) -
     assert (counts["rows_loaded"], counts["rows_rejected"]) == (1, 1)
     [reject] = loader.rejects()
     assert reject["reason"] == "customer_id is a placeholder and no id"
+
+
+def test_a_named_zone_is_rejected_and_moves_no_other_row(loader: Loader) -> None:
+    times = ["10:00", "10:00:00 America/New_York", "12:00", "23:00:00", "23:00:00+02", "13:00:00Z"]
+    rows = [f"c{n},k{n},2026-01-02 {time},,1\n" for n, time in enumerate(times)]
+    loader.land("named.csv", HEAD + "".join(rows))
+    loader.land("clean.csv", HEAD + "".join(rows[:1] + rows[2:]).replace("c", "d"))
+    loader.land("j.jsonl", "".join(
+        f'{{"conversion_id": "e{n}", "customer_id": "k", "converted_at": "2026-01-02 {t}"}}\n'
+        for n, t in enumerate(times)
+    ))  # fmt: skip
+    counts = loader.load()
+    assert (counts["rows_loaded"], counts["rows_rejected"]) == (15, 2)
+    assert {row[0]: row[2].hour for row in loader.conversions()} == {
+        f"{kind}{n}": hour
+        for kind in "cde"
+        for n, hour in ((0, 10), (2, 12), (3, 23), (4, 21), (5, 13))
+    }
+
+
+def test_a_name_that_is_a_pattern_is_that_file_and_no_other(loader: Loader) -> None:
+    names = ["a1.csv", "a[1].csv", "b2.csv", "b*.csv", "c3.parquet", "c?.parquet", "d[4].csv.gz",
+             "e[5].json"]  # fmt: skip
+    for name in names:
+        row = {"conversion_id": name, "customer_id": "k", "converted_at": "2026-01-02"}
+        if name.endswith(".parquet"):
+            pq.write_table(pa.Table.from_pylist([row]), loader.land(name, b""))
+        elif name.endswith(".json"):
+            loader.land(name, json.dumps([row]))
+        else:
+            text = f"conversion_id,customer_id,converted_at\n{name},k,2026-01-02\n".encode()
+            loader.land(name, gzip.compress(text) if name.endswith(".gz") else text)
+    assert loader.load()["rows_loaded"] == len(names)
+    assert [row[0] for row in loader.conversions()] == sorted(names)
+
+
+def test_folders_above_are_no_columns_and_no_patterns(tmp_path: Path) -> None:
+    folders = Folders.from_environment({"ATTRIBUTION_HOME": str(tmp_path / "goal=x" / "day=2026")})
+    folders.landing.mkdir(parents=True)
+    folders.scratch.mkdir(parents=True)
+    with open_warehouse(folders, SETTINGS) as con:
+        loader = Loader(folders, con)
+        loader.land("a.csv", HEAD + "c1,k1,2026-01-02,g,1\n")
+        row = {"conversion_id": "c2", "customer_id": "k", "converted_at": "2026-01-02", "goal": "g"}
+        pq.write_table(pa.Table.from_pylist([row]), loader.land("b.parquet", b""))
+        loader.load()
+        assert [row[3] for row in loader.conversions()] == ["g", "g"]
+    with pytest.raises(SettingsError, match=r"ATTRIBUTION_LANDING: .* makes it a pattern"):
+        Folders.from_environment({"ATTRIBUTION_HOME": str(tmp_path / "a[1]")})
+
+
+def test_a_file_without_a_header_tells_no_id(loader: Loader) -> None:
+    loader.land("i.csv", "CANARY,CANARY,2026-01-05\nv2,k2,2026-01-05\n", "identities")
+    loader.land("j.csv", "CANARY,k,2026-01-05\nv2,k2,2026-01-05\n", "identities")
+    assert loader.load()["files_quarantined"] == 2
+    said = loader.rows("select reason from raw._files order by file")
+    assert said[0] == ("columns 1 and 2 of the header have one name",)
+    assert "CANARY" not in str(loader.rows("from raw._files"))
+
+
+def test_a_column_that_went_missing_is_said(loader: Loader) -> None:
+    loader.land("v_2026-01-01.csv", HEAD + "c1,k1,2026-01-01,g,1\n")
+    loader.land("other.csv", "conversion_id,customer_id,converted_at\nd1,k1,2026-01-01\n")
+    loader.load()
+    assert loader.warnings == []
+    for day in (2, 3):
+        text = f"conversion_id,customer_id,converted_at,goal\nc{day},k1,2026-01-02,g\n"
+        loader.land(f"v_2026-01-0{day}.csv", text)
+        loader.load()
+        assert loader.warnings == [
+            f"landing/conversions/v_2026-01-0{day}.csv has no column revenue; files of its name "
+            "had before"
+        ]
+
+
+def test_a_file_in_no_folder_is_said(loader: Loader) -> None:
+    (loader.folders.landing / "touchpoints_2026-01-08.csv").write_text("x")
+    loader.load()
+    assert loader.warnings == [
+        "landing/touchpoints_2026-01-08.csv lies in no export's folder: move it there"
+    ]
+
+
+def test_a_parquet_of_one_long_text_meets_the_cap(loader: Loader) -> None:
+    long = pa.array(["x" * 10_000] * 20_000).dictionary_encode()
+    table = pa.table({"conversion_id": long, "customer_id": long, "converted_at": long})
+    path = loader.land("long.parquet", b"")
+    pq.write_table(table, path)
+    assert path.stat().st_size < 10_000
+    loader.load(max_gigabytes=0.1)
+    [(_, state, reason)] = loader.states()
+    assert state == "quarantined"
+    assert reason.startswith("larger than max_gigabytes")
 
 
 def test_null_values_are_nothing_by_contract(loader: Loader) -> None:
@@ -304,10 +404,18 @@ def test_rows_without_consent_are_not_kept_anywhere(loader: Loader) -> None:
     head = "conversion_id,customer_id,converted_at,consent,revenue\n"
     rows = "c1,k1,2026-01-02,true,1\nc2,canary,2026-01-02,false,1\nc3,canary,2026-01-02,,1\n"
     loader.land("clean.csv", head + rows)
-    # without consent a row is suppressed before anything else is held against it
-    loader.land("careful.csv", head + rows.replace("c", "d") + "d4,canary,never,no,1\n")
+    # a row that says no, or nothing, is not even held against the contract
+    said_no = "d4,canary,never,no,1\nd5,canary,never,,1\n"
+    faults = "d6,canary,never,yes,1\nd7,canary,2026-01-02,ja,1\nd8,canary,2026-01-02,true,1,?\n"
+    loader.land("careful.csv", head + rows.replace("c", "d") + said_no + faults)
+    loader.land("renamed.csv", head.replace("consent", "agreed") + rows.replace("c", "e"))
     counts = loader.load()
-    assert (counts["rows_loaded"], counts["rows_rejected"], counts["rows_suppressed"]) == (2, 0, 5)
+    assert (counts["rows_loaded"], counts["rows_rejected"], counts["rows_suppressed"]) == (2, 3, 6)
+    assert ("renamed.csv", "quarantined", "required column consent is missing") in loader.states()
+    assert {(reject["line"], reject["raw"]) for reject in loader.rejects()} == {
+        (line, None) for line in (7, 8, 9)
+    }
+    (loader.folders.quarantine / "conversions").glob("*renamed.csv").__next__().unlink()
     loader.con.execute("checkpoint")
     kept = [path for path in loader.folders.state.rglob("*") if path.is_file()]
     assert not [path for path in kept if b"canary" in path.read_bytes()]

@@ -6,8 +6,12 @@ with set_aside as (
     {%- for export in ['touchpoints', 'conversions', 'steps'] %}
     select '{{ export }}' as export, reason
     from {{ ref('set_aside_' ~ export) }}
-    {{ 'union all' if not loop.last }}
+    union all
     {%- endfor %}
+    select 'spend' as export, 'after_run_date' as reason
+    from {{ ref('all_spend') }} as spend
+    cross join {{ source('ledger', '_run') }} as run
+    where spend.date > run.run_date
 
 )
 

@@ -1,0 +1,13 @@
+{%- if var('spend_sources') %}
+{{ union_of_sources('spend', var('spend_sources')) }}
+{%- else %}
+select
+    cast(null as date) as date,
+    cast(null as string) as channel,
+    cast(null as decimal(18, 4)) as cost,
+    cast(null as string) as campaign,
+    cast(null as string) as currency,
+    cast(null as bigint) as _file_id,
+    cast(null as bigint) as _row
+where false
+{%- endif %}
