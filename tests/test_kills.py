@@ -78,7 +78,7 @@ def test_killed_at_any_moment_the_next_run_publishes_the_same(
     run_id, draw = published_is_whole(home), random.Random(5)  # noqa: S311
     assert run_id is not None
     killed = 0
-    for _ in range(times(2, 60)):
+    for _ in range(times(2, 80)):
         process = start(home)
         try:
             process.communicate(timeout=draw.uniform(0, whole))
