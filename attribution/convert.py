@@ -29,6 +29,7 @@ from attribution.unpacking import plain_copy
 from attribution.warehouse import PARQUET, literal, quote, scalar
 
 LIKE_A_NAME = re.compile(r"(?!.*\d{4})[^\W\d][\w .:/()-]{0,39}")
+TOO_MUCH_MEMORY = "takes more memory to read than memory_limit allows"
 
 
 @dataclass(frozen=True)
@@ -78,9 +79,10 @@ def convert(
         outcome = _convert(_Reading(con, export, job, folders, people), half)
         if job.rows is not None and outcome.rows_read != job.rows:
             raise Unreadable(f"{outcome.rows_read} rows, its sidecar says {job.rows}")
-    except Unreadable as unreadable:
+    except (Unreadable, MemoryError) as error:
         half.unlink(missing_ok=True)
-        return Outcome("quarantined", reason=str(unreadable))
+        is_file = isinstance(error, Unreadable)
+        return Outcome("quarantined", reason=str(error) if is_file else TOO_MUCH_MEMORY)
     half.replace(target)
     return outcome
 

@@ -657,6 +657,19 @@ def test_a_reading_process_that_dies_twice_quarantines_the_file(loader: Loader, 
         assert outcome.reason == "brings the reading process down (SIGSEGV)"
 
 
+def test_a_file_of_one_endless_line_takes_no_more_memory_than_allowed(loader: Loader) -> None:
+    endless = loader.land("endless.jsonl", b"")
+    with endless.open("r+b") as content:
+        content.truncate(3 * 2**27)
+    with process_of(loader) as read:
+        read.setup["memory"] = 2**29
+        outcome = read(Job("conversions", endless, "0" * 64))
+        assert outcome.state == "quarantined"
+        assert outcome.reason == "takes more memory to read than memory_limit allows"
+        small = loader.land("small.csv", GOOD)
+        assert read(Job("conversions", small, "1" * 64)).rows_loaded == 2
+
+
 def test_the_reading_process_ends_with_its_context(loader: Loader) -> None:
     with process_of(loader) as read:
         read(Job("conversions", loader.land("a.csv", GOOD), "1" * 64))
