@@ -7,12 +7,13 @@ from collections.abc import Iterator
 import duckdb
 
 from attribution.contract import Column, Export
-from attribution.parsing import clock_change, day, number, utc
+from attribution.parsing import clock_change, day, number, truth, utc
 from attribution.pseudonyms import People
 from attribution.readers import Relation
 from attribution.warehouse import literal, quote
 
-NOBODY = r"[0\s.\p{Z}\p{Cf}-]+"  # zeros, blanks that show and blanks that do not
+BLANKS = r"[\s\p{Z}\p{Cf}]+"  # those that do not show, too
+NOBODY = r"[0\s.\p{Z}\p{Cf}-]+"
 NATIVE = {
     "TIMESTAMP", "TIMESTAMP WITH TIME ZONE", "TIMESTAMP_NS", "TIMESTAMP_MS", "TIMESTAMP_S", "DATE",
     "DECIMAL", "DOUBLE", "FLOAT", "BIGINT", "INTEGER", "SMALLINT", "TINYINT", "BOOLEAN", "HUGEINT",
@@ -98,7 +99,10 @@ def _text(export: Export, column: Column, kind: str) -> str:
     name = quote(column.header)
     if _is_native(kind) and column.type != "varchar":
         return name
-    text = f"nullif(trim({name}{'' if kind == 'VARCHAR' else '::varchar'}), '')"
+    text = name if kind == "VARCHAR" else f"{name}::varchar"
+    if column.pseudonym:  # a blank before an id that does not show would make a second customer
+        text = f"regexp_replace({text}, '^{BLANKS}|{BLANKS}$', '', 'g')"
+    text = f"nullif(trim({text}), '')"
     for nothing in export.null_values:
         text = f"nullif({text}, {literal(nothing)})"
     return text
@@ -117,14 +121,16 @@ def _value(export: Export, column: Column, relation: Relation, looked_up: bool) 
         )
         stored = f"{quote('_p_' + column.name)}.stored" if looked_up else text
         return f"case when not ({is_none}) then {stored} end"
-    kind = relation.columns[column.header]
-    is_text = not _is_native(kind)
+    kind = _kind(relation, column)
+    is_text = kind == "VARCHAR"
     if column.type == "timestamp":
         return _plausible(utc(export, text, kind), "timestamp")
     if column.type == "date":
         return _plausible(day(export, text, is_text), "date")
     if is_text and (column.type.startswith("decimal") or column.type == "bigint"):
         return number(export, text, column.type)
+    if column.type == "boolean" and kind != "BOOLEAN":
+        return truth(text)
     return f"try_cast({text} as {column.type})"
 
 
@@ -140,13 +146,15 @@ def _clock_change(export: Export, present: list[Column], relation: Relation) -> 
         change
         for column in present
         if column.type == "timestamp"
-        and (
-            change := clock_change(
-                export, quote("_text_" + column.name), relation.columns[column.header]
-            )
-        )
+        and (change := clock_change(export, quote("_text_" + column.name), _kind(relation, column)))
     ]
     return f"coalesce({', '.join(found)})" if found else "null::varchar"
+
+
+def _kind(relation: Relation, column: Column) -> str:
+    """The engine's type of a column where the engine knows what it means, else text."""
+    kind = relation.columns[column.header]
+    return kind if _is_native(kind) else "VARCHAR"
 
 
 def _is_native(kind: str) -> bool:

@@ -36,6 +36,7 @@ META: dict[str, Any] = {
         "none",
         "nil",
         "nan",
+        "na",
         "n/a",
         "#n/a",
         "undefined",

@@ -8,6 +8,7 @@ Rows read = loaded + rejected + suppressed.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,9 @@ from attribution.readers import Relation
 from attribution.settings import Folders, one_line
 from attribution.unpacking import plain_copy
 from attribution.warehouse import PARQUET, literal, quote, scalar
+
+LIKE_A_NAME = re.compile(r"(?!.*\d{4})[^\W\d][\w .:/()-]{0,39}")
+TOO_MUCH_MEMORY = "takes more memory to read than memory_limit allows"
 
 
 @dataclass(frozen=True)
@@ -75,9 +79,10 @@ def convert(
         outcome = _convert(_Reading(con, export, job, folders, people), half)
         if job.rows is not None and outcome.rows_read != job.rows:
             raise Unreadable(f"{outcome.rows_read} rows, its sidecar says {job.rows}")
-    except Unreadable as unreadable:
+    except (Unreadable, MemoryError) as error:
         half.unlink(missing_ok=True)
-        return Outcome("quarantined", reason=str(unreadable))
+        is_file = isinstance(error, Unreadable)
+        return Outcome("quarantined", reason=str(error) if is_file else TOO_MUCH_MEMORY)
     half.replace(target)
     return outcome
 
@@ -125,7 +130,8 @@ def _open(
     except (duckdb.OutOfMemoryException, Unreadable):
         raise
     except duckdb.Error as error:
-        raise Unreadable(one_line(error)) from None
+        # its first line: the others show columns, which are data where there is no header
+        raise Unreadable(one_line(str(error).partition("\n")[0])) from None
     if relation is not None:
         missing = [
             column.header
@@ -135,6 +141,8 @@ def _open(
         ]
         if missing:
             raise Unreadable(f"required column {', '.join(missing)} is missing")
+        if not any(column.header in relation.columns for column in export.columns):
+            raise Unreadable("has no column of the contract")
         extra = _extra(export, relation)
         if extra and export.extra_columns == "quarantine":
             raise Unreadable(f"column {extra} is not in the contract")
@@ -142,8 +150,12 @@ def _open(
 
 
 def _extra(export: Export, relation: Relation) -> str | None:
-    known = {column.header for column in export.columns}
-    return ", ".join(sorted(set(relation.columns) - known)) or None
+    """Columns that the contract does not know; this is published, so no name that may be data."""
+    extra = set(relation.columns) - {column.header for column in export.columns}
+    names = sorted(name for name in extra if LIKE_A_NAME.fullmatch(name))
+    if len(names) < len(extra):
+        names.append(f"{len(extra) - len(names)} not named here")
+    return ", ".join(names) or None
 
 
 def _absent(export: Export, relation: Relation) -> str | None:
@@ -179,6 +191,7 @@ def _write_good(reading: _Reading, relation: Relation, half: Path) -> Outcome:
     reasons = "".join(
         f" when {problem} then {complaint(column)}"
         for column, problem in problems(export, relation)
+        if column.header in relation.columns
     )
     rows = typed(con, export, relation, reading.people)
     con.execute(

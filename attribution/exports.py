@@ -110,7 +110,8 @@ def _read(landed: Landed, folders: Folders, people: People, read: Read) -> Outco
         outcome = read(job)
     except Unreadable as unreadable:
         outcome = Outcome("quarantined", reason=str(unreadable))
-    if outcome.state == "quarantined":
+    # where consent is needed, nobody said that a copy may be kept
+    if outcome.state == "quarantined" and landed.export.consent_column is None:
         keep_file(folders, landed, people)
     return outcome
 

@@ -13,8 +13,11 @@ from zoneinfo import ZoneInfo
 from attribution.contract import EPOCHS, Export
 from attribution.warehouse import literal
 
-OFFSET = r"\d:\d\d(:\d\d(\.\d+)?)?\s*([Zz]|UTC|[+-]\d\d(:?\d\d)?)$"
+OFFSET = r"\d:\d\d(:\d\d(\.\d+)?)?\s*([Zz]|[Uu][Tt][Cc]|[+-]\d\d(:?\d\d){0,2})$"
+LOCAL = r"\d[\d/-]*([Tt\s]+\d[\d:.]*)?"
 PER_SECOND = dict(zip(EPOCHS, (1_000_000, 1_000, 1), strict=True))
+TRUE = ("true", "t", "yes", "y", "1", "1.0")  # the last as a column of numbers with gaps has it
+FALSE = ("false", "f", "no", "n", "0", "0.0")
 CLOCK_SHIFTS = (60, 30)  # minutes: Lord Howe Island shifts its clocks by half an hour
 
 
@@ -39,6 +42,13 @@ def number(export: Export, text: str, kind: str) -> str:
     return f"case when regexp_full_match({text}, {pattern}) then try_cast({bare} as {kind}) end"
 
 
+def truth(text: str) -> str:
+    """True or false by a word for it, of either case; the engine would take any number for true."""
+    word = f"lower({text}::varchar)"
+    yes, no = (", ".join(literal(said) for said in words) for words in (TRUE, FALSE))
+    return f"case when {word} in ({yes}) then true when {word} in ({no}) then false end"
+
+
 def day(export: Export, text: str, is_text: bool) -> str:
     if export.date_format and is_text:
         return f"cast(try_strptime({text}, {literal(export.date_format)}) as date)"
@@ -61,9 +71,11 @@ def utc(export: Export, text: str, kind: str) -> str:
         return _from_zone(export, parsed)
     # only texts with an offset are cast so: one that names a zone would move all rows below it
     with_offset = f"make_timestamp(epoch_us(try_cast({text} as timestamptz)))"
+    # and only texts without: the engine drops an offset that it is not asked for
     local = _from_zone(export, f"try_cast({text} as timestamp)")
     return (
-        f"case when regexp_matches({text}, {literal(OFFSET)}) then {with_offset} else {local} end"
+        f"case when regexp_full_match({text}, {literal(LOCAL)}) then {local} "
+        f"when regexp_matches({text}, {literal(OFFSET)}) then {with_offset} end"
     )
 
 
@@ -80,7 +92,7 @@ def clock_change(export: Export, text: str, kind: str) -> str | None:
     if kind == "VARCHAR" and export.time_format:
         wall = f"try_strptime({text}, {literal(export.time_format)})"
     if kind == "VARCHAR" and not export.time_format:
-        wall = f"case when not regexp_matches({text}, {literal(OFFSET)}) then {wall} end"
+        wall = f"case when regexp_full_match({text}, {literal(LOCAL)}) then {wall} end"
     return (
         f"case when {_is_change_day(wall, days)} then "
         f"case when {_is_gap(export, wall)} then 'gap' "

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -18,19 +19,20 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from attribution.convert import Job, Outcome, convert
+from attribution.convert import TOO_MUCH_MEMORY, Job, Outcome, convert
 from attribution.errors import LoadError
 from attribution.pseudonyms import People
 from attribution.settings import Folders, Settings, one_line
 
 PR_SET_PDEATHSIG = 1
+BESIDE_THE_ENGINE = 2 * 2**30  # bytes that reading may take on top of the engine's memory_limit
 
 
 class ReadingProcess:
     """The process, started with the first file; a context manager that ends it.
 
-    Called with a Job it returns the Outcome. A file that brings the process down twice is
-    quarantined.
+    Called with a Job it returns the Outcome. A file that brings the process down twice, or takes
+    more memory than it may, is quarantined.
     """
 
     def __init__(self, folders: Folders, settings: Settings, people: People) -> None:
@@ -40,6 +42,7 @@ class ReadingProcess:
             "key": people.key.hex() if people.key is not None else None,
             "salt": people.salt.hex(),
             "suppressed": sorted(people.suppressed),
+            "memory": settings.memory_bytes + BESIDE_THE_ENGINE,
         }
         self.process: subprocess.Popen[str] | None = None
 
@@ -64,7 +67,10 @@ class ReadingProcess:
             return Outcome("quarantined", reason=f"brings the reading process down ({died})")
         if "error" in answer:
             raise LoadError(answer["error"])
-        return Outcome(**answer)
+        outcome = Outcome(**answer)
+        if outcome.reason == TOO_MUCH_MEMORY:
+            self._end()  # what it still holds would be missing to the next file
+        return outcome
 
     def _ask(self, job: Job) -> dict[str, Any] | None:
         """The answer, or None where the process died over it."""
@@ -130,11 +136,23 @@ def main() -> None:
     settings = Settings.model_validate(setup["settings"])
     contract = read_contract(folders.contract)
     with open_reader(folders, settings) as con:
+        if sys.platform == "linux":
+            _bound_memory(setup["memory"])
         for line in sys.stdin:
             job = Job(**json.loads(line))
             job = Job(job.export, Path(job.path), job.sha256, job.rows)
             sys.stdout.write(json.dumps(_answer(con, contract, job, folders, people)) + "\n")
             sys.stdout.flush()
+
+
+def _bound_memory(more: int) -> None:
+    """Refuse more than so many bytes on top of what is held now: a file of one endless line, or of
+    one text a billion times over, must not take the machine's.
+    """
+    held = int(Path("/proc/self/statm").read_text().split()[5]) * os.sysconf("SC_PAGE_SIZE")
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    soft = held + more if hard == resource.RLIM_INFINITY else min(held + more, hard)
+    resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
 
 
 def _answer(con: Any, contract: Any, job: Job, folders: Folders, people: People) -> dict[str, Any]:

@@ -47,9 +47,9 @@ def header(export: Export, path: Path) -> tuple[list[str], int]:
         raise Unreadable(f"not {export.encoding}: {one_line(error)}") from None
     except csv.Error as error:
         raise Unreadable(f"line 1: {one_line(error)}") from None
-    names = [name.strip() for name in names]
-    if not any(names):
+    if not any(name.strip() for name in names):
         raise Unreadable("no header")
+    names = [name.strip() or f"column {place}" for place, name in enumerate(names, start=1)]
     folded = [name.casefold() for name in names]
     twice = next((place for place, name in enumerate(folded) if name in folded[:place]), None)
     if twice is not None:  # by place: where there is no header, the first row stands there

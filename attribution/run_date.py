@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from itertools import groupby
+from statistics import median
 from typing import NamedTuple
 
 import duckdb
@@ -15,9 +17,9 @@ from attribution.settings import Settings
 from attribution.warehouse import quote, scalar
 
 FIRST_DAY = datetime(1, 1, 1)
-DAYS_AHEAD = 7  # of a file's date, or of the newest time
+DAYS_AHEAD = 7  # of the newest time, by dates that have none
 STRAY_SHARE = 0.001  # of all rows
-STRAY_SHARE_OF_FILE = 0.05  # a file named by the first of its days has more than that ahead of it
+FEW = 0.05  # of a file, or of an export's usual day
 
 
 class Rows(NamedTuple):
@@ -27,18 +29,22 @@ class Rows(NamedTuple):
     file_date: date | None
     day: date
     rows: int
+    export: str = ""
 
     @property
     def is_ahead(self) -> bool:
-        return self.file_date is not None and (self.day - self.file_date).days > DAYS_AHEAD
+        """Later than a file of that date can know; a day more, for zones."""
+        return self.file_date is not None and (self.day - self.file_date).days > 1
 
 
 class Evidence(NamedTuple):
-    """A day, and how many of its rows speak for it."""
+    """Rows of a file on a day, and whether they speak for it."""
 
     day: date
-    vouched: int = 0  # by the date in their file's name
-    unknown: int = 0  # no date, or one that tells nothing
+    export: str
+    rows: int
+    vouched: bool = False  # by the date in their file's name
+    unknown: bool = False  # no date, or one that tells nothing
 
 
 def newest_day(
@@ -46,12 +52,14 @@ def newest_day(
 ) -> tuple[date, int]:
     """The newest day of any export, stamps of the future aside, and how many rows lie after it.
 
-    A row more than a week ahead of the date in its file's name is such a stamp where less than 5 %
-    of the file is: a file named by the first of its days has far more there. After a pause of
-    `future_gap_days` in all exports together, the rows count where a file's date vouches for one of
-    them, or where they are 0.1 % of all rows; those ahead of their file's date, unlike most of the
-    file, are no evidence then. Dates without a time, such as those of spend, may lead by a week,
-    unless the date in their file's name says that they were planned.
+    A row is vouched for by the date in its file's name, up to the day after. One further ahead is a
+    stamp of the future where less than 5 % of the file is: a file named by the first of its days
+    has far more there. Of all other rows, those beyond the last day of which more is vouched for,
+    or which has more than 5 % of the rows that are usual in its export, are such stamps where they
+    are less than 0.1 % of all. After a pause of `future_gap_days` in all exports together, the rows
+    count where one of them is vouched for, or where they are 0.1 % of all; those ahead of their
+    file's date, unlike most of the file, are no evidence then. Dates without a time, such as those
+    of spend, may lead by a week, unless the date in their file's name says that they were planned.
 
     Raises
     ------
@@ -116,9 +124,12 @@ def without_strays(rows: Iterable[Rows], gap: int) -> date | None:
     files = (list(of_file) for _, of_file in groupby(rows, key=lambda row: row.file_id))
     left = sorted(evidence for of_file in files for evidence in _evidence(of_file))
     enough = STRAY_SHARE * sum(row.rows for row in rows)
+    last = _last_usual_day(left)
+    if sum(evidence.rows for evidence in left if evidence.day > last) < enough:
+        left = [evidence for evidence in left if evidence.day <= last]
     pauses = [i for i in range(1, len(left)) if (left[i].day - left[i - 1].day).days > gap]
     for begin in reversed(pauses):
-        unknown = sum(evidence.unknown for evidence in left[begin:])
+        unknown = sum(evidence.rows for evidence in left[begin:] if evidence.unknown)
         if unknown >= enough or any(evidence.vouched for evidence in left[begin:]):
             break
         del left[begin:]
@@ -130,11 +141,31 @@ def _evidence(rows: list[Rows]) -> Iterable[Evidence]:
     share_ahead = sum(row.rows for row in rows if row.is_ahead) / sum(row.rows for row in rows)
     for row in rows:
         if row.file_date is None or (row.is_ahead and share_ahead >= 0.5):
-            yield Evidence(row.day, unknown=row.rows)
+            yield Evidence(row.day, row.export, row.rows, unknown=True)
         elif not row.is_ahead:
-            yield Evidence(row.day, vouched=row.rows)
-        elif share_ahead >= STRAY_SHARE_OF_FILE:
-            yield Evidence(row.day)
+            yield Evidence(row.day, row.export, row.rows, vouched=True)
+        elif share_ahead >= FEW:
+            yield Evidence(row.day, row.export, row.rows)
+
+
+def _last_usual_day(left: Iterable[Evidence]) -> date:
+    """The last that a file's date vouches for, or that has more than few of an export's rows."""
+    rows: Counter[tuple[str, date]] = Counter()
+    for evidence in left:
+        rows[evidence.export, evidence.day] += evidence.rows
+    usual = {
+        export: median(count for (name, _), count in rows.items() if name == export)
+        for export in {export for export, _ in rows}
+    }
+    return max(
+        (
+            evidence.day
+            for evidence in left
+            if evidence.vouched
+            or rows[evidence.export, evidence.day] > FEW * usual[evidence.export]
+        ),
+        default=date.min,
+    )
 
 
 def _rows_by_day(
@@ -144,12 +175,12 @@ def _rows_by_day(
     # each row would take ten times as long.
     days = con.execute(
         "select _file_id, file_date, "
-        "cast(timezone(?, timezone('UTC', quarter)) as date) as day, sum(times)::bigint "
+        "cast(timezone(?, timezone('UTC', quarter)) as date) as day, sum(times)::bigint, ? "
         "from ("
         f"select _file_id, time_bucket(interval '15 minutes', {quote(column)}) as quarter, "
         f"count(*) as times from raw.{quote(export)} group by _file_id, quarter"
         ") as quarters left join raw._files on file_id = _file_id and state = 'loaded' "
         "group by _file_id, file_date, day",
-        [settings.reporting_timezone],
+        [settings.reporting_timezone, export],
     ).fetchall()
     return [Rows(*day) for day in days]

@@ -7,6 +7,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -143,6 +144,11 @@ class Settings(BaseModel):
     @property
     def zone(self) -> ZoneInfo:
         return ZoneInfo(self.reporting_timezone)
+
+    @property
+    def memory_bytes(self) -> int:
+        number, unit = re.split(r"\s?(?=[KMGT])", self.memory_limit, maxsplit=1)
+        return int(float(number) * (1024 if "i" in unit else 1000) ** (" KMGT".index(unit[0])))
 
     def fingerprint(self) -> str:
         """SHA-256 of every value: two runs with equal fingerprints mean the same numbers."""

@@ -89,6 +89,8 @@ def _check_pages(export: Export, path: Path, limit: int) -> None:
                 decoded += sum(_plain(column).nbytes for column in batch.columns)
                 if decoded > limit:
                     raise _too_large(export)
+    except MemoryError:  # which one of Arrow's errors is, too
+        raise
     except (pa.ArrowException, OSError, ValueError) as error:
         raise Unreadable(f"broken Parquet: {one_line(error)}") from None
 

@@ -203,7 +203,7 @@ def test_an_offset_is_stronger_than_the_declared_zone(loader: Loader) -> None:
 @pytest.mark.parametrize(
     "id",
     ["null", "NULL", "None", "nan", "(not set)", "undefined", "0", "000", "0.0", "n/a", "#N/A",
-     "-1", "\\N", "(none)", "\u200b", "\ufeff\u2060", "\u00a0-",
+     "-1", "\\N", "(none)", "\u200bNA", "null\ufeff\u2060", "\u00a0-", "0\u200b0",
      "00000000-0000-0000-0000-000000000000"],
 )  # fmt: skip
 def test_placeholders_never_become_one_giant_customer(loader: Loader, id: str) -> None:
@@ -212,6 +212,51 @@ def test_placeholders_never_become_one_giant_customer(loader: Loader, id: str) -
     assert (counts["rows_loaded"], counts["rows_rejected"]) == (1, 1)
     [reject] = loader.rejects()
     assert reject["reason"] == "customer_id is a placeholder and no id"
+
+
+def test_blanks_that_do_not_show_make_no_second_customer(loader: Loader) -> None:
+    ids = ["k1", "\u200bk1", "k1\ufeff", "\t\u2060 k1\u00a0", "k\u200b1", "\u200b\ufeff\u2060"]
+    loader.land("a.csv", HEAD + "".join(f"c{n},{i},2026-01-02,,\n" for n, i in enumerate(ids)))
+    loader.load()
+    assert [row[1] for row in loader.conversions()] == ["k1"] * 4 + ["k\u200b1"]
+    assert [reject["reason"] for reject in loader.rejects()] == ["customer_id is empty"]
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin"])
+def test_an_offset_that_is_not_understood_is_not_dropped(loader: Loader, zone: str) -> None:
+    """The engine would take the time and leave the offset away."""
+    known = {
+        "2026-06-01T10:00:00+02:00:00": datetime(2026, 6, 1, 8),
+        "2026-06-01 10:00:00 utc": datetime(2026, 6, 1, 10),
+        "2026-06-01T10:00:00.5-0330": datetime(2026, 6, 1, 13, 30, 0, 500_000),
+    }
+    ends = ("+2", "-5", " CET", " GMT", " UTC+2", " Europe/Berlin", "+02:00:00 utc", " a", "−05:00")
+    times = [*known, *(f"2026-06-01 10:00:00{end}" for end in ends), "epoch", "2026-06-01+02"]
+    rows = [f"c{n:02d},k,{time},,\n" for n, time in enumerate(times)]
+    loader.land("a.csv", HEAD + "".join(rows))
+    loader.load(time_zone=zone)
+    assert [row[2] for row in loader.conversions()] == list(known.values())
+    assert len(loader.rejects()) == len(times) - len(known)
+
+
+@pytest.mark.parametrize("bad", [False, True], ids=["clean", "careful"])
+@pytest.mark.parametrize("kind", [pa.string(), pa.binary()], ids=str)
+def test_times_as_text_in_parquet_are_read_like_those_of_csv(
+    loader: Loader, kind: pa.DataType, bad: bool
+) -> None:
+    times = ["2026-01-02 10:00", "2026-01-02T12:00:00+02:00", "2026-01-02 23:00:00"]
+    if bad:
+        times.insert(1, "2026-01-02 10:00 America/New_York")
+    table = pa.table(
+        {
+            "conversion_id": [f"c{n}" for n in range(len(times))],
+            "customer_id": ["k"] * len(times),
+            "converted_at": pa.array([time.encode() for time in times], pa.binary()).cast(kind),
+        }
+    )
+    pq.write_table(table, loader.land("a.parquet", b""))
+    assert loader.load()["rows_rejected"] == bad
+    assert [row[2].hour for row in loader.conversions()] == [10, 10, 23]
 
 
 def test_a_named_zone_is_rejected_and_moves_no_other_row(loader: Loader) -> None:
@@ -270,6 +315,42 @@ def test_a_file_without_a_header_tells_no_id(loader: Loader) -> None:
     said = loader.rows("select reason from raw._files order by file")
     assert said[0] == ("columns 1 and 2 of the header have one name",)
     assert "CANARY" not in str(loader.rows("from raw._files"))
+
+
+def test_a_file_without_a_header_tells_no_id_where_nothing_is_required(loader: Loader) -> None:
+    from dataclasses import replace
+
+    base = CONTRACT_OF(loader, "identities")
+    columns = tuple(replace(column, required=False) for column in base.columns)
+    loader.contract = {"identities": replace(base, columns=columns)}
+    loader.land("a.csv", "CANARY,,2026-01-05\nv2,k2,2026-01-05\n", "identities")
+    loader.land("b.csv", "CANARY,_row,2026-01-05\nv2,k2,2026-01-05,?\n", "identities")
+    loader.land("c.jsonl", '{"CANARY": 1}\n', "identities")
+    loader.land("d.csv", "customer_id\nk1\nk2,?\n", "identities")
+    loader.load()
+    assert loader.states() == [
+        *((name, "quarantined", "has no column of the contract") for name in
+          ("a.csv", "b.csv", "c.jsonl")),
+        ("d.csv", "loaded", None),
+    ]  # fmt: skip
+    assert loader.rows("select customer_id from raw.identities") == [("k1",)]
+
+
+@pytest.mark.parametrize("ending", [".csv", ".jsonl"])
+def test_extra_columns_are_named_where_they_look_like_names(loader: Loader, ending: str) -> None:
+    names = ["revenue (net)", "K4711000", "a@b.ch", "Straße", "x" * 41]
+    row = {"conversion_id": "c", "customer_id": "k", "converted_at": "2026-01-02"}
+    row |= dict.fromkeys(names, "1")
+    text = ",".join(row) + ",\n" + ",".join(row.values()) + ",\n"
+    loader.land("a" + ending, text if ending == ".csv" else json.dumps(row))
+    loader.load()
+    unnamed = "column 9, " if ending == ".csv" else ""
+    assert loader.rows("select extra_columns from raw._files") == [
+        (f"Straße, {unnamed}revenue (net), 3 not named here",)
+    ]
+    loader.land("b" + ending, (text if ending == ".csv" else json.dumps(row)) + " ")
+    loader.load(extra_columns="quarantine")
+    assert "4711" not in loader.states()[1][2]
 
 
 def test_a_column_that_went_missing_is_said(loader: Loader) -> None:
@@ -415,10 +496,43 @@ def test_rows_without_consent_are_not_kept_anywhere(loader: Loader) -> None:
     assert {(reject["line"], reject["raw"]) for reject in loader.rejects()} == {
         (line, None) for line in (7, 8, 9)
     }
-    (loader.folders.quarantine / "conversions").glob("*renamed.csv").__next__().unlink()
     loader.con.execute("checkpoint")
     kept = [path for path in loader.folders.state.rglob("*") if path.is_file()]
     assert not [path for path in kept if b"canary" in path.read_bytes()]
+
+
+@pytest.mark.parametrize(
+    ("values", "kept", "rejected"),
+    [
+        (pa.array([1, 0, 2, None]), 1, 1),  # 2 is a code and no consent
+        (pa.array([1.0, 0.0, 0.5, None]), 1, 1),
+        (pa.array([True, False, None, None]), 1, 0),
+        (pa.array(["YES", "f", "on", " "]), 1, 1),
+    ],
+    ids=["numbers", "fractions", "booleans", "texts"],
+)
+def test_consent_is_a_word_for_it_and_no_number(
+    loader: Loader, values: pa.Array, kept: int, rejected: int
+) -> None:
+    from dataclasses import replace
+
+    base = CONTRACT_OF(loader, "conversions")
+    consent = replace(base.columns[3], name="consent", header="consent", type="boolean")
+    loader.contract = {
+        "conversions": replace(base, columns=(*base.columns, consent), consent="required")
+    }
+    table = pa.table(
+        {
+            "conversion_id": ["c1", "c2", "c3", "c4"],
+            "customer_id": ["k"] * 4,
+            "converted_at": [date(2026, 1, 2)] * 4,
+            "consent": values,
+        }
+    )
+    pq.write_table(table, loader.land("a.parquet", b""))
+    counts = loader.load()
+    assert (counts["rows_loaded"], counts["rows_rejected"]) == (kept, rejected)
+    assert counts["rows_suppressed"] == 4 - kept - rejected
 
 
 def test_sidecars_are_checked_where_they_are(loader: Loader) -> None:
@@ -541,6 +655,19 @@ def test_a_reading_process_that_dies_twice_quarantines_the_file(loader: Loader, 
     else:
         assert outcome.state == "quarantined"
         assert outcome.reason == "brings the reading process down (SIGSEGV)"
+
+
+def test_a_file_of_one_endless_line_takes_no_more_memory_than_allowed(loader: Loader) -> None:
+    endless = loader.land("endless.jsonl", b"")
+    with endless.open("r+b") as content:
+        content.truncate(3 * 2**27)
+    with process_of(loader) as read:
+        read.setup["memory"] = 2**29
+        outcome = read(Job("conversions", endless, "0" * 64))
+        assert outcome.state == "quarantined"
+        assert outcome.reason == "takes more memory to read than memory_limit allows"
+        small = loader.land("small.csv", GOOD)
+        assert read(Job("conversions", small, "1" * 64)).rows_loaded == 2
 
 
 def test_the_reading_process_ends_with_its_context(loader: Loader) -> None:

@@ -49,7 +49,11 @@ UNDATED = daily(20, 1000, dated=False)
         (UNDATED, TODAY),
         ([*UNDATED, Rows(99, None, FAR, 1)], TODAY),
         ([*UNDATED, Rows(99, None, date(2030, 1, 1), 1), Rows(99, None, FAR, 1)], TODAY),
-        ([*UNDATED, Rows(99, None, after(GAP), 1)], after(GAP)),  # no long pause
+        ([*UNDATED, Rows(99, None, after(1), 19)], TODAY),
+        ([*UNDATED, Rows(99, None, after(1), 21)], after(1)),
+        ([*UNDATED, *(Rows(99, None, after(n), 1) for n in range(1, 20))], TODAY),
+        ([*UNDATED, *(Rows(99, None, after(n), 1) for n in range(1, 22))], after(21)),
+        ([*UNDATED, Rows(99, None, after(GAP), 1)], TODAY),
         ([*UNDATED, Rows(99, None, after(GAP + 1), 1)], TODAY),
         ([*UNDATED, Rows(99, None, after(120), 5000)], after(120)),  # they go on after a pause
         ([*UNDATED, Rows(99, None, after(120), 19)], TODAY),
@@ -57,7 +61,7 @@ UNDATED = daily(20, 1000, dated=False)
         ([*UNDATED[1:], Rows(98, None, TODAY, 980), Rows(99, None, after(120), 20)], after(120)),
     ],
 )
-def test_few_rows_after_a_long_pause_are_strays(rows: list[Rows], newest: date) -> None:
+def test_few_rows_after_the_last_usual_day_are_strays(rows: list[Rows], newest: date) -> None:
     assert without_strays(rows, GAP) == newest
 
 
@@ -70,7 +74,13 @@ def test_few_rows_after_a_long_pause_are_strays(rows: list[Rows], newest: date) 
         ([*daily(90, 100), Rows(0, TODAY, after(20), 2)], TODAY),
         # a file says that the exports went on
         ([*UNDATED, Rows(99, after(120), after(120), 1)], after(120)),
-        ([*UNDATED, Rows(99, after(113), after(120), 1)], after(120)),
+        ([*UNDATED, Rows(99, after(119), after(120), 1)], after(120)),
+        ([*UNDATED, Rows(99, after(118), after(120), 1)], TODAY),
+        # one row of 70,001
+        ([*daily(70, 1000), Rows(0, TODAY, after(7), 1)], TODAY),
+        ([*daily(70, 1000), Rows(99, None, after(30), 1)], TODAY),
+        # a file of a weekend, named by its first day
+        ([*daily(70, 1000), *(Rows(99, after(1), after(n), 99) for n in (1, 2, 3))], after(3)),
         # named by the first of the month, also after a history loaded at once
         (monthly(1), TODAY),
         (monthly(25), TODAY),
@@ -86,10 +96,23 @@ def test_the_date_in_a_files_name_is_evidence(rows: list[Rows], newest: date) ->
 
 
 def test_a_small_export_may_pause_where_others_went_on() -> None:
-    small = [Rows(99, None, after(-400), 3), Rows(99, None, TODAY, 1)]
+    small = [Rows(99, None, after(-400), 3, "small"), Rows(99, None, TODAY, 1, "small")]
     assert without_strays([*daily(20, 1000, dated=False)[1:], *small], GAP) == TODAY
     assert without_strays([*UNDATED, *small, Rows(99, None, FAR, 1)], GAP) == TODAY
     assert without_strays(small, GAP) == TODAY
+
+
+def test_a_small_export_goes_on_where_a_large_one_stopped() -> None:
+    small = [Rows(99, None, row.day + timedelta(days=2), 1, "small") for row in UNDATED]
+    assert without_strays([*daily(100, 1000, dated=False), *small], GAP) == after(2)
+
+
+@given(st.lists(st.integers(50, 1000), min_size=1, max_size=400), st.integers(1, 20))
+def test_no_last_day_is_cut_for_having_fewer_rows_than_others(rows: list[int], small: int) -> None:
+    """Weekends, the half of a day, and every bank of a few rows a day, in files without a date."""
+    for counts in (rows, [min(count, small) for count in rows]):
+        days = [Rows(n, None, after(n), count) for n, count in enumerate(counts)]
+        assert without_strays(days, GAP) == days[-1].day
 
 
 def test_no_day_at_all() -> None:

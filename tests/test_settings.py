@@ -147,3 +147,11 @@ def test_no_contract_is_one_line(tmp_path: Path, text: str) -> None:
     with pytest.raises(ContractError, match="does not declare") as refused:
         read_contract(path)
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("4GB", 4 * 10**9), ("1.5 GiB", 3 * 2**29), ("800MB", 8 * 10**8), ("2TB", 2 * 10**12)],
+)
+def test_the_memory_limit_in_bytes(text: str, size: int) -> None:
+    assert load_settings(PROJECT, {"memory_limit": text}).memory_bytes == size
