@@ -11,18 +11,12 @@ from attribution.errors import InvalidPaths, ModelRefused
 from attribution.known_world import draw_world, true_values, watch
 from attribution.models.ladder import divided, ladder
 from attribution.models.ladder_chances import Ladder
+from attribution.models.ladder_choice import choose, with_classes, with_kernel
 from attribution.models.ladder_coordinates import coordinates, ladder_at, slope
 from attribution.models.ladder_days import day_kinds
-from attribution.models.ladder_em import (
-    LAGS,
-    choose_kernel,
-    first_guess,
-    fit_ladder,
-    improved,
-    with_kernel,
-)
+from attribution.models.ladder_em import LAGS, first_guess, fit_ladder, improved
 from attribution.models.ladder_influence import replicate_ladders
-from attribution.models.ladder_pass import Sums, customer_sums
+from attribution.models.ladder_pass import Sums, customer_sums, log_likelihoods
 from attribution.models.ladder_pass import ladder_pass as pass_of_kinds
 from attribution.models.ladder_value import (
     Entries,
@@ -43,11 +37,13 @@ def ladder_pass(days: CustomerDays, ladder: Ladder) -> tuple[float, Sums, np.nda
     return pass_of_kinds(day_kinds(days, ladder.kernel.size), ladder)
 
 
-def random_ladder(seed: int, channels: int = 2, lags: int = 2, stages: int = STAGES) -> Ladder:
+def random_ladder(
+    seed: int, channels: int = 2, lags: int = 2, stages: int = STAGES, classes: int = 2
+) -> Ladder:
     random = np.random.default_rng(seed)
     upward = np.triu(np.ones((stages, stages + 1)), 1)
     start = np.tril(random.random((stages, stages)))
-    kernel = random.random(lags)
+    kernel, activity_share = random.random(lags), random.uniform(0.2, 1.0, classes)
     return Ladder(
         start=start / start.sum(),
         entry=random.uniform(0.1, 0.6, (stages, channels)),
@@ -57,6 +53,8 @@ def random_ladder(seed: int, channels: int = 2, lags: int = 2, stages: int = STA
         kernel=kernel / kernel.sum(),
         recorded=np.append(random.uniform(0.3, 0.9, stages), 1.0),
         gone=float(random.uniform(0.02, 0.2)),
+        activity=np.append(1.0, random.uniform(1.5, 4.0, classes - 1)),
+        activity_share=activity_share / activity_share.sum(),
     )
 
 
@@ -93,7 +91,9 @@ SOME = [
 
 
 def by_hand(row: dict, ladder: Ladder) -> tuple[float, dict]:
-    """Likelihood and expected sums of one customer, over every way through the hidden states."""
+    """Likelihood and expected sums of one customer, over every class of activity and every way
+    through the hidden states.
+    """
     stages, channels = ladder.contact.shape
     last = row["last_day"]
     touched = {day: {c for d, c in row["touches"] if d == day} for day in range(last + 1)}
@@ -105,12 +105,15 @@ def by_hand(row: dict, ladder: Ladder) -> tuple[float, dict]:
     def add(found: list, name: str, place: tuple, amount: float = 1.0) -> None:
         found.append((name, place, amount))
 
-    for way in product(range(stages + 2), repeat=last + 2):  # state before each day, and at the end
+    # class, state before each day, and at the end
+    for a, *way in product(range(ladder.activity.size), *[range(stages + 2)] * (last + 2)):
         if way[0] >= stages:
             continue
         first = row.get("first_stage", 0)
-        chance = ladder.start[way[0], first]
+        chance = ladder.activity_share[a] * ladder.start[way[0], first]
         found: list = []
+        add(found, "classes", (a,))
+        add(found, "posterior", (a, way[0]))
         add(found, "start", (way[0], first))
         for day in range(last + 1):
             before, after = way[day], way[day + 1]
@@ -129,16 +132,17 @@ def by_hand(row: dict, ladder: Ladder) -> tuple[float, dict]:
             if after < before:
                 chance = 0.0
                 break
-            rates = ladder.entry if day == 0 else ladder.contact
+            rates = ladder.entry if day == 0 else 1 - (1 - ladder.contact) ** ladder.activity[a]
             if day > 0:
                 chance *= 1 - ladder.gone
                 add(found, "stayed", ())
-                add(found, "days", (before,))
+                add(found, "days", (a, before))
             for c in range(channels):
                 rate = rates[before, c]
                 chance *= rate if c in touched[day] else 1 - rate
                 if c in touched[day]:
-                    add(found, "entry" if day == 0 else "contact", (before, c))
+                    place = (before, c) if day == 0 else (a, before, c)
+                    add(found, "entry" if day == 0 else "contact", place)
             acting = [(c, day - d) for d, c in row["touches"] if 0 <= day - d < ladder.kernel.size]
             hazard = ladder.organic[before].copy()
             for c, lag in acting:
@@ -183,12 +187,12 @@ def test_a_pass_is_the_sum_over_every_hidden_way(seed: int, lags: int) -> None:
         chance, mine = by_hand(row, parameters)
         weight = row.get("weight", 1.0)
         total += weight * np.log(chance)
+        starts = np.zeros_like(posterior[i])
         for (name, place), amount in mine.items():
-            expected[name][place] += weight * amount
-        starts = [
-            sum(a for (n, place), a in mine.items() if n == "start" and place[0] == s)
-            for s in range(STAGES)
-        ]
+            if name == "posterior":
+                starts[place] += amount
+            else:
+                expected[name][place] += weight * amount
         assert posterior[i] == pytest.approx(starts, abs=1e-12)
     assert likelihood == pytest.approx(total, rel=1e-12)
     for name, values in expected.items():
@@ -205,6 +209,8 @@ def test_runs_of_quiet_days_are_their_days_one_by_one() -> None:
     likelihood, sums, _ = ladder_pass(days, parameters)
     [(_, alone, each)] = customer_sums(days, parameters)
     assert likelihood == pytest.approx(alone.sum(), rel=1e-12)
+    unweighted = log_likelihoods(day_kinds(days, parameters.kernel.size), parameters)
+    assert unweighted * days.weight == pytest.approx(alone, rel=1e-12)
     for name in sums._fields:
         total = getattr(each, name).sum(axis=0)
         assert getattr(sums, name) == pytest.approx(total, rel=1e-9, abs=1e-12), name
@@ -249,8 +255,11 @@ def days_of(variant: str, confounding: float, seed: int, size: int) -> CustomerD
 
 
 @pytest.mark.parametrize("shape", LAGS)
-def test_the_likelihood_never_falls(world: CustomerDays, shape) -> None:
+@pytest.mark.parametrize("several", [False, True])
+def test_the_likelihood_never_falls(world: CustomerDays, shape, several: bool) -> None:
     parameters = first_guess(world, shape)
+    if several:
+        parameters = with_classes(parameters)
     reached = -np.inf
     for _ in range(12):
         likelihood, sums, _ = ladder_pass(world, parameters)
@@ -260,10 +269,15 @@ def test_the_likelihood_never_falls(world: CustomerDays, shape) -> None:
     assert parameters.kernel.sum() == pytest.approx(1)
 
 
-def test_the_same_bits_and_the_same_hilltop() -> None:
+@pytest.mark.parametrize("several", [False, True])
+def test_the_same_bits_and_the_same_hilltop(several: bool) -> None:
     """Twice the same climb, and one from elsewhere to the same shares within 1e-6."""
     world = days_of("all steps recorded", 0.5, 3, 2_000)
-    fitted, again = (fit_ladder(world, "none", rest=1e-5) for _ in range(2))
+    start = first_guess(world, "none")
+    if several:
+        world = days_of("uneven customers", 0.5, 3, 2_000)
+        start = with_classes(start)
+    fitted, again = (fit_ladder(world, "none", start, rest=1e-5, far=True) for _ in range(2))
     assert fitted.log_likelihood == again.log_likelihood
     for one, other in zip(fitted.ladder, again.ladder, strict=True):
         assert np.array_equal(one, other)
@@ -287,7 +301,7 @@ def test_values_are_what_simulated_customers_do(lags: int) -> None:
     )
     entries = Entries(
         touched=np.array([[True, False], [True, True]]),
-        weight=np.array([[0.4, 0.1, 0.1], [0.2, 0.1, 0.1]]),
+        weight=np.array([[[0.2, 0.1, 0.1], [0.1, 0.1, 0.0]], [[0.1, 0.0, 0.0], [0.1, 0.1, 0.1]]]),
         followed=np.array([1.0, 1.0, 0.8, 0.8, 0.5, 0.5]),
     )
     sets = all_sets(2)
@@ -295,9 +309,10 @@ def test_values_are_what_simulated_customers_do(lags: int) -> None:
     random = np.random.default_rng(5)
     size = 60_000
     for members, value in zip(sets, found, strict=True):
-        drawn = random.choice(6, size, p=entries.weight.ravel())
+        drawn = random.choice(12, size, p=entries.weight.ravel())
         stage = drawn % 3
-        today = entries.touched[drawn // 3] & members
+        today = entries.touched[drawn // 3 % 2] & members
+        contact = np.stack([parameters.contact_in(a) for a in parameters.activity])
         horizon = random.random(size)
         history = [np.zeros_like(today)] * lags
         alive = np.ones(size, dtype=bool)
@@ -306,7 +321,7 @@ def test_values_are_what_simulated_customers_do(lags: int) -> None:
             if day:
                 alive &= random.random(size) >= parameters.gone
                 today = (
-                    random.random((size, 2)) < parameters.contact[np.minimum(stage, 2)]
+                    random.random((size, 2)) < contact[drawn // 6, np.minimum(stage, 2)]
                 ) & members
             history = [today, *history[:-1]]
             here = np.minimum(stage, 2)
@@ -354,10 +369,36 @@ def test_the_truth_is_found(variant: str, confounding: float) -> None:
 
 def test_late_effects_choose_a_kernel() -> None:
     days = days_of("effects up to 3 days late", 0.0, 2, 8_000)
-    choice = choose_kernel(days, 7)
+    choice = choose(days, 7)
     assert choice.shape != "none"
     assert choice.held_out[choice.shape] > choice.held_out["none"]
-    assert choose_kernel(days_of("all steps recorded", 0.0, 2, 6_000), 7).shape == "none"
+
+
+def test_the_simplest_form_is_chosen_where_it_is_the_true_one() -> None:
+    choice = choose(days_of("all steps recorded", 0.0, 2, 6_000), 7)
+    assert choice.shape == "none"
+    assert choice.start.activity.size == 1
+
+
+def test_many_contacts_of_an_active_customer_are_not_a_high_stage() -> None:
+    """Where customers differ in how often they are met, one rate for all misses recorded shares
+    and channels.
+    """
+    days = days_of("uneven customers", 0.0, 1, 12_000)
+    choice = choose(days, 7)
+    assert choice.start.activity.size == 3
+    assert choice.held_out["several_classes"] > choice.held_out["one_class"] + 1
+    values = true_values(draw_world("uneven customers", 0.0, 1), 60_000, 5)
+    truth = shapley_values(values)
+    truth = truth / truth.sum()
+    error, recorded = {}, {}
+    for name, start in (("several", choice.start), ("one", first_guess(days, "none"))):
+        fitted = fit_ladder(days, "none", start, far=True)
+        shares, *_ = divided(fitted.ladder, entries_of(days, fitted.entry_stages))
+        error[name] = np.abs(shares / shares.sum() - truth).mean()
+        recorded[name] = fitted.ladder.recorded[1]
+    assert error["several"] < 0.01 < 0.015 < error["one"]
+    assert abs(recorded["several"] - 0.7) < 0.06 < 0.12 < abs(recorded["one"] - 0.7)
 
 
 def test_one_newton_step_is_close_to_a_refit(world: CustomerDays) -> None:
@@ -465,10 +506,11 @@ def test_a_lift_that_nobody_could_have_made_is_refused(world: CustomerDays) -> N
         )  # fmt: skip
 
 
+@pytest.mark.parametrize("classes", [1, 3])
 @pytest.mark.parametrize(("lags", "is_geometric"), [(1, False), (3, False), (3, True)])
-def test_the_slope_is_that_of_the_likelihood(lags: int, is_geometric: bool) -> None:
+def test_the_slope_is_that_of_the_likelihood(lags: int, is_geometric: bool, classes: int) -> None:
     days = customers(SOME)
-    like = random_ladder(5, lags=lags)
+    like = random_ladder(5, lags=lags, classes=classes)
     row = coordinates(like, is_geometric)
     here = ladder_at(row, like, is_geometric)
     found = slope(row, here, ladder_pass(days, here)[1], is_geometric)

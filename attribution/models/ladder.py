@@ -17,12 +17,8 @@ from attribution.customer_days import CustomerDays
 from attribution.errors import ModelRefused
 from attribution.intervals import jackknife
 from attribution.models.ladder_chances import Ladder
-from attribution.models.ladder_em import (
-    Fitted,
-    Shape,
-    choose_kernel,
-    fit_ladder,
-)
+from attribution.models.ladder_choice import choose
+from attribution.models.ladder_em import Fitted, Shape, fit_ladder
 from attribution.models.ladder_influence import replicate_ladders
 from attribution.models.ladder_pass import Sums
 from attribution.models.ladder_tables import (
@@ -48,7 +44,7 @@ from attribution.statistics import ChannelCredit
 FEWEST = 30  # conversions
 SURE = 0.9  # a rung that a touch brings along so often is part of the touch
 ORDERS = 400  # of channels, where there are too many for all sets
-REPLICATE_ORDERS = 12  # for the differences that intervals need: what sampling adds cancels
+REPLICATE_ORDERS = 2  # for the differences that intervals need: what sampling adds cancels
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +94,7 @@ def ladder(
     groups : int
         Replicate groups, G; 0 for no intervals.
     shape : none, geometric, free, or None
-        Kernel; None chooses by the likelihood of customers held out.
+        Kernel; None chooses it, and the classes of activity, by customers held out.
     start : Ladder, or None
         Where to climb from.
 
@@ -111,7 +107,7 @@ def ladder(
     check(days)
     choice = None
     if shape is None:
-        choice = choose_kernel(days, seed)
+        choice = choose(days, seed)
         shape, start = choice.shape, start or choice.start
     fitted = fit_ladder(days, shape, start)
     sums, entry_stages = fitted.sums, fitted.entry_stages

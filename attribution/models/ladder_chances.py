@@ -12,18 +12,25 @@ from attribution.models.ladder_days import DayKinds
 from attribution.paths import Floats
 from attribution.statistics import Booleans
 
+ONE_CLASS = np.ones(1)
+
 
 class Ladder(NamedTuple):
-    """Parameters: J stages below the conversion, K channels, L lags.
+    """Parameters: J stages below the conversion, K channels, L lags, A classes of activity.
+
+    Customers differ in how often they are met, whatever their stage: a class multiplies all contact
+    rates, so that many contacts are not taken for a high stage.
 
     start : (J, J) share of customers by stage when day 0 begins and highest rung recorded by then
     entry : (J, K) chance that a channel is among the touches of day 0
-    contact : (J, K) chance of a touch on a later day
+    contact : (J, K) chance of a touch on a later day, in the first class
     organic : (J, J + 1) hazard of moving from stage s to stage j > s without any touch, per day
     effect : (J, J + 1, K) what a touch adds to it, over all its lags
     kernel : (L,) how the effect spreads over the days after the touch, sums to 1
     recorded : (J + 1,) chance that a passed rung is recorded; the conversion always is
     gone : chance per day to have left in silence
+    activity : (A,) contact rates of a class as multiples of those of the first, which has 1
+    activity_share : (A,) share of customers in it, sums to 1
     """
 
     start: Floats
@@ -34,20 +41,28 @@ class Ladder(NamedTuple):
     kernel: Floats
     recorded: Floats
     gone: float
+    activity: Floats = ONE_CLASS
+    activity_share: Floats = ONE_CLASS
+
+    def contact_in(self, activity: float) -> Floats:
+        """Chance of a touch on a later day in a class, (J, K)."""
+        return np.asarray(-np.expm1(activity * np.log1p(-self.contact)))
 
 
 class Chances(NamedTuple):
     """What all customers have in common on a day.
 
-    entered, untouched : (J,) chance of no touch at all on day 0, and on a later day
-    entry_odds, contact_odds : (J, K) by which a touch multiplies them
+    entered : (J,) chance of no touch at all on day 0, entry_odds : (J, K) by which a touch
+        multiplies it
+    untouched : (A, J) chance of neither a touch on a later day nor having left, contact_odds :
+        (A, J, K)
     unseen : (J, J + 1) chance that a move leaves no record
-    powers : (days + 1, J + 1, J + 1) of the matrix of a quiet day; its last state is gone
+    powers : (A, days + 1, J + 1, J + 1) of the matrix of a quiet day; its last state is gone
     """
 
     entered: Floats
-    untouched: Floats
     entry_odds: Floats
+    untouched: Floats
     contact_odds: Floats
     unseen: Floats
     powers: Floats
@@ -56,12 +71,14 @@ class Chances(NamedTuple):
 class DayChances(NamedTuple):
     """Chances by kind of day, P of them.
 
-    moves : (P, J, J + 1) of the move and of all that was seen
+    moves : (P, J, J + 1) of the move and of its records
+    met : (A, P, J) of the day's touches, and of not having left before
     events : (P, J, J + 1) 1 - exp(-hazard)
     silent : (P,) whether customers may have left
     """
 
     moves: Floats
+    met: Floats
     events: Floats
     silent: Booleans
 
@@ -93,36 +110,32 @@ def record_chance(stage, k, rungs, recorded):  # type: ignore[no-untyped-def]
 @njit(cache=True)
 def chances(ladder, days):  # type: ignore[no-untyped-def]
     """Chances for as many days in a row."""
-    stages = len(ladder.contact)
-    entered, untouched = np.ones(stages), np.full(stages, 1.0 - ladder.gone)
+    stages, classes = len(ladder.contact), len(ladder.activity)
+    size = stages + 1
+    entered, unseen = np.ones(stages), np.zeros((stages, size))
+    untouched = np.zeros((classes, stages))
+    odds = np.zeros((classes, *ladder.contact.shape))
+    powers = np.zeros((classes, days + 1, size, size))
     for s in range(stages):
-        for c in range(ladder.contact.shape[1]):
-            entered[s] *= 1.0 - ladder.entry[s, c]
-            untouched[s] *= 1.0 - ladder.contact[s, c]
-    unseen = np.zeros((stages, stages + 1))
-    for s in range(stages):
-        for k in range(s, stages + 1):
+        entered[s] = np.prod(1.0 - ladder.entry[s])
+        for k in range(s, size):
             unseen[s, k] = record_chance(s, k, 0, ladder.recorded)
-    quiet = np.zeros((stages + 1, stages + 1))
-    chance = np.zeros(stages + 1)
-    for s in range(stages):
-        move_chances(-np.expm1(-ladder.organic[s]), s, stages, chance)
-        for k in range(s, stages):  # a conversion is never quiet
-            quiet[s, k] = untouched[s] * chance[k] * unseen[s, k]
-        quiet[s, stages] = ladder.gone
-    quiet[stages, stages] = 1.0
-    powers = np.zeros((days + 1, stages + 1, stages + 1))
-    powers[0] = np.eye(stages + 1)
-    for n in range(1, days + 1):
-        powers[n] = powers[n - 1] @ quiet
-    return Chances(
-        entered,
-        untouched,
-        ladder.entry / (1.0 - ladder.entry),
-        ladder.contact / (1.0 - ladder.contact),
-        unseen,
-        powers,
-    )
+    for a in range(classes):
+        not_met = (1.0 - ladder.contact) ** ladder.activity[a]
+        odds[a] = 1.0 / not_met - 1.0
+        quiet, chance = np.zeros((size, size)), np.zeros(size)
+        for s in range(stages):
+            untouched[a, s] = (1.0 - ladder.gone) * np.prod(not_met[s])
+            move_chances(-np.expm1(-ladder.organic[s]), s, stages, chance)
+            for k in range(s, stages):  # a conversion is never quiet
+                quiet[s, k] = untouched[a, s] * chance[k] * unseen[s, k]
+            quiet[s, stages] = ladder.gone
+        quiet[stages, stages] = 1.0
+        powers[a, 0] = np.eye(size)
+        for n in range(1, days + 1):
+            powers[a, n] = powers[a, n - 1] @ quiet
+    entry_odds = ladder.entry / (1.0 - ladder.entry)
+    return Chances(entered, entry_odds, untouched, odds, unseen, powers)
 
 
 def day_chances(days: DayKinds, ladder: Ladder, common: Chances) -> DayChances:
@@ -133,21 +146,19 @@ def day_chances(days: DayKinds, ladder: Ladder, common: Chances) -> DayChances:
 def _day_chances(days, ladder, common):  # type: ignore[no-untyped-def]
     count, stages, size = len(days.rungs), len(ladder.contact), len(ladder.contact) + 1
     moves, events = np.zeros((2, count, stages, size))
+    met = np.ones((len(ladder.activity), count, stages))
     silent = np.zeros(count, dtype=np.bool_)
     chance, hazard = np.zeros(size), np.zeros(size)
     for kind in range(count):
         first, last = days.touch_start[kind], days.touch_start[kind + 1]
-        rungs, is_first, is_last = days.rungs[kind], days.is_first[kind], days.is_last[kind]
+        rungs, is_last = days.rungs[kind], days.is_last[kind]
         touched = (days.touch_lag[first:last] == 0).any()
         silent[kind] = not (touched or rungs or is_last)
-        odds = common.entry_odds if is_first else common.contact_odds
+        _meet(kind, days, common, met)
         for s in range(stages):
-            met = common.entered[s] if is_first else common.untouched[s]
             hazard[:] = ladder.organic[s]
             for t in range(first, last):
                 channel, lag = days.touch_channel[t], days.touch_lag[t]
-                if lag == 0:
-                    met *= odds[s, channel]
                 for k in range(s + 1, size):
                     hazard[k] += ladder.effect[s, k, channel] * ladder.kernel[lag]
             for k in range(s + 1, size):
@@ -158,5 +169,19 @@ def _day_chances(days, ladder, common):  # type: ignore[no-untyped-def]
                     seen = common.unseen[s, k]
                     if rungs:
                         seen = record_chance(s, k, rungs, ladder.recorded)
-                    moves[kind, s, k] = met * chance[k] * seen
-    return moves, events, silent
+                    moves[kind, s, k] = chance[k] * seen
+    return moves, met, events, silent
+
+
+@njit(cache=True)
+def _meet(kind, days, common, met):  # type: ignore[no-untyped-def]
+    """Fills the chances of the touches of a kind of day, by class and stage."""
+    is_first = days.is_first[kind]
+    for a in range(len(met)):
+        for s in range(met.shape[2]):
+            met[a, kind, s] = common.entered[s] if is_first else common.untouched[a, s]
+            for t in range(days.touch_start[kind], days.touch_start[kind + 1]):
+                if days.touch_lag[t] == 0:
+                    channel = days.touch_channel[t]
+                    odds = common.entry_odds if is_first else common.contact_odds[a]
+                    met[a, kind, s] *= odds[s, channel]

@@ -19,7 +19,9 @@ LEAST = 1e-9  # hazards and chances are kept this far from their bounds, so that
 
 
 def coordinates(ladder: Ladder, is_geometric: bool) -> Floats:
-    """The row, (P,): start, entry, contact, organic, effect, kernel, recorded, gone."""
+    """The row, (P,): start, entry, contact, organic, effect, kernel, recorded, gone, activity of
+    all classes but the first, their shares.
+    """
     upward, below = places(len(ladder.start))
     kernel = ladder.kernel
     return np.concatenate(
@@ -32,12 +34,14 @@ def coordinates(ladder: Ladder, is_geometric: bool) -> Floats:
             [_angle(kernel[1] / kernel[0])] if is_geometric else np.sqrt(kernel),
             _angle(ladder.recorded[1:-1]),
             [_angle(ladder.gone)],
+            np.sqrt(ladder.activity[1:]),
+            np.sqrt(ladder.activity_share),
         ]
     )
 
 
 def ladder_at(row: Floats, like: Ladder, is_geometric: bool) -> Ladder:
-    """The inverse of `coordinates`, of a ladder with as many stages, channels and lags."""
+    """The inverse of `coordinates`, of a ladder with as many stages, channels, lags and classes."""
     stages, channels = like.contact.shape
     upward, below = places(stages)
     parts = _parts(row, like, is_geometric)
@@ -48,6 +52,7 @@ def ladder_at(row: Floats, like: Ladder, is_geometric: bool) -> Ladder:
     recorded = like.recorded.copy()
     recorded[1:-1] = _chance(parts[6])
     kernel = parts[5] ** 2 + LEAST
+    activity_share = parts[9] ** 2 + LEAST
     if is_geometric:
         kernel = _chance(parts[5][0]) ** np.arange(like.kernel.size)
     return Ladder(
@@ -59,6 +64,8 @@ def ladder_at(row: Floats, like: Ladder, is_geometric: bool) -> Ladder:
         kernel=kernel / kernel.sum(),
         recorded=recorded,
         gone=float(_chance(parts[7][0])),
+        activity=np.append(1.0, parts[8] ** 2 + LEAST),
+        activity_share=activity_share / activity_share.sum(),
     )
 
 
@@ -68,26 +75,30 @@ def slope(row: Floats, ladder: Ladder, sums: Sums, is_geometric: bool) -> Floats
     """
     upward, below = places(len(ladder.start))
     parts = _parts(row, ladder, is_geometric)
-    entered, flat = sums.start.sum(axis=-1)[..., None], (*sums.days.shape[:-1], -1)
-    missed = entered - sums.entry, sums.days[..., None] - sums.contact
+    entered, flat = sums.start.sum(axis=-1)[..., None], (*sums.passed.shape[:-1], -1)
     unrecorded = sums.passed - sums.recorded
     root = parts[0] ** 2 + LEAST**2
     start = sums.start[..., below] / root - entered.sum(axis=-2) / root.sum()
     unmet = sums.effect_moves - sums.effect_days
     by_kernel = np.einsum("sjc,...sjcl->...l", ladder.effect, unmet)
+    by_contact, by_activity = _contact_slopes(ladder, sums)
+    share = parts[9] ** 2 + LEAST
+    by_share = sums.classes / share - sums.classes.sum(axis=-1)[..., None] / share.sum()
     return np.concatenate(
         [
             start * 2 * parts[0],
-            _chance_slope(sums.entry.reshape(flat), missed[0].reshape(flat), parts[1]),
-            _chance_slope(sums.contact.reshape(flat), missed[1].reshape(flat), parts[2]),
+            _chance_slope(sums.entry.reshape(flat), (entered - sums.entry).reshape(flat), parts[1]),
+            by_contact.reshape(flat) * (1 - 2 * LEAST) * np.sin(2 * parts[2]),
             (sums.organic_moves - sums.organic_days)[..., upward] * 2 * parts[3],
             (unmet @ ladder.kernel)[..., upward, :].reshape(flat) * 2 * parts[4],
             _kernel_slope(by_kernel, ladder.kernel, parts[5], is_geometric),
             _chance_slope(sums.recorded[..., 1:-1], unrecorded[..., 1:-1], parts[6]),
             _chance_slope(sums.left[..., None], sums.stayed[..., None], parts[7]),
+            by_activity[..., 1:] * 2 * parts[8],
+            by_share * 2 * parts[9],
         ],
         axis=-1,
-    )  # fmt: skip
+    )
 
 
 def information(ladder: Ladder, sums: Sums, is_geometric: bool) -> Floats:
@@ -100,12 +111,14 @@ def information(ladder: Ladder, sums: Sums, is_geometric: bool) -> Floats:
     known: list[Floats | list[Floats]] = [
         np.full(int(below.sum()), sums.start.sum()),
         np.repeat(sums.start.sum(axis=1), channels),
-        np.repeat(sums.days, channels),
+        np.repeat(ladder.activity @ sums.days, channels),
         sums.organic_days[upward],
         (sums.effect_days @ ladder.kernel)[upward].ravel(),
         np.full(1 if is_geometric else ladder.kernel.size, moves.sum()),
         sums.passed[1:-1],
         [sums.left + sums.stayed],
+        (sums.contact.sum(axis=(1, 2)) / ladder.activity)[1:],
+        np.full(ladder.activity.size, sums.start.sum()),
     ]
     return 4 * np.maximum(np.concatenate(known), 1.0)
 
@@ -132,7 +145,8 @@ def _parts(row: Floats, like: Ladder, is_geometric: bool) -> list[Floats]:
     stages, channels = like.contact.shape
     moves = stages * (stages + 1) // 2
     sizes = [stages * (stages + 1) // 2, stages * channels, stages * channels, moves]
-    sizes += [moves * channels, 1 if is_geometric else like.kernel.size, stages - 1]
+    sizes += [moves * channels, 1 if is_geometric else like.kernel.size, stages - 1, 1]
+    sizes += [like.activity.size - 1]
     return np.split(row, np.cumsum(sizes))
 
 
@@ -152,6 +166,19 @@ def _chance(angle: Floats) -> Floats:
 def _chance_slope(hit: Floats, missed: Floats, angle: Floats) -> Floats:
     chance = _chance(angle)
     return np.asarray((hit / chance - missed / (1 - chance)) * (1 - 2 * LEAST) * np.sin(2 * angle))
+
+
+def _contact_slopes(ladder: Ladder, sums: Sums) -> tuple[Floats, Floats]:
+    """By the contact chances, (..., J, K), and by the activity of the classes, (..., A): a day
+    without a touch has the chance (1 - contact)^activity.
+    """
+    log_unmet = np.log1p(-ladder.contact)
+    activity = ladder.activity[:, None, None]
+    met = -np.expm1(activity * log_unmet)
+    # what a touch tells beyond a day without one
+    excess: Floats = sums.contact / met - sums.days[..., None]
+    by_contact = (activity * excess).sum(axis=-3) / (1 - ladder.contact)
+    return by_contact, -(excess * log_unmet).sum(axis=(-2, -1))
 
 
 def _kernel_slope(by_kernel: Floats, kernel: Floats, part: Floats, is_geometric: bool) -> Floats:

@@ -7,11 +7,11 @@ any. With W = moves / (1 - exp(-hazard)) every update is in closed form.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import numpy as np
 from scipy import optimize
+from scipy.linalg import solve_triangular
 
 from attribution.customer_days import CustomerDays
 from attribution.errors import ConvergenceError
@@ -19,21 +19,22 @@ from attribution.models.ladder_chances import Ladder
 from attribution.models.ladder_coordinates import (
     LEAST,
     coordinates,
-    information,
     ladder_at,
     slope,
 )
 from attribution.models.ladder_days import DayKinds, day_kinds
-from attribution.models.ladder_pass import Sums, customer_sums, ladder_pass
+from attribution.models.ladder_pass import Sums, ladder_pass
+from attribution.models.ladder_scores import curvature
 from attribution.paths import Floats
 
 Shape = Literal["none", "geometric", "free"]
 LAGS: dict[Shape, int] = {"none": 1, "geometric": 8, "free": 6}
-MOST = 1 - 1e-6
-GONE = (0.001, 0.03)  # per day: where the climb begins
-EM_STEPS = 10  # before quasi-Newton steps
-ROUNDS = 5  # of both
-SMALL_SAMPLE = 6_000  # customers that the choice of the kernel is made on
+MOST = 1 - LEAST
+EM_STEPS = 10  # before quasi-Newton steps; from a start that is near the top
+FEW_STEPS = 2
+REST = 0.03  # standard errors: less than any figure shows
+STEPS = 40  # of those, until the hill is measured anew
+ROUNDS = 8  # of both
 
 
 class Fitted(NamedTuple):
@@ -47,20 +48,11 @@ class Fitted(NamedTuple):
     entry_stages: Floats
 
 
-@dataclass(frozen=True)
-class KernelChoice:
-    """Kernel, held-out log-likelihood per customer of each, and where the full fit may start."""
-
-    shape: Shape
-    held_out: dict[Shape, float]
-    start: Ladder
-
-
 def first_guess(days: CustomerDays, shape: Shape, gone: float = 0.005) -> Ladder:
     """Somewhere in the middle, the same for all channels but for how often they are met.
 
     gone : float
-        The likelihood has a hill for customers who left in silence and another for slow ones.
+        Chance per day to leave in silence.
     """
     stages, channels = days.stages, len(days.channels)
     starts = np.tril(np.ones((stages, stages))) / (1 + np.arange(stages)[:, None])
@@ -72,19 +64,18 @@ def first_guess(days: CustomerDays, shape: Shape, gone: float = 0.005) -> Ladder
         contact=np.tile((met / (days.last_day.sum() + 2.0)).clip(1e-4, 0.5), (stages, 1)),
         organic=0.01 * upward,
         effect=np.repeat(0.05 * upward[:, :, None], channels, axis=2),
-        kernel=_geometric(0.5, LAGS[shape]),
+        kernel=geometric(0.5, LAGS[shape]),
         recorded=np.append(np.full(stages, 0.6), 1.0),
         gone=gone,
     )
 
 
-def with_kernel(ladder: Ladder, shape: Shape) -> Ladder:
-    """The same ladder, its effects spread over the days."""
-    return ladder._replace(kernel=_geometric(0.3, LAGS[shape]))
-
-
 def fit_ladder(
-    days: CustomerDays, shape: Shape, start: Ladder | None = None, rest: float = 1e-2
+    days: CustomerDays,
+    shape: Shape,
+    start: Ladder | None = None,
+    rest: float = REST,
+    far: bool = False,
 ) -> Fitted:
     """Climb the likelihood to its top.
 
@@ -97,8 +88,9 @@ def fit_ladder(
     start : Ladder, or None
         Where to climb from.
     rest : float
-        The top is reached where no coordinate has a slope above it, in standard errors: those the
-        coordinate had if nothing were hidden.
+        The top is reached where nothing has a slope above it, in standard errors.
+    far : bool
+        Whether the start may be far from the top.
 
     Raises
     ------
@@ -107,50 +99,61 @@ def fit_ladder(
     """
     ladder = start or first_guess(days, shape)
     kinds = day_kinds(days, ladder.kernel.size)
-    passes, reached = 0, -np.inf
+    passes, reached, steps = 0, -np.inf, FEW_STEPS if start and not far else EM_STEPS
     for _ in range(ROUNDS):
-        ladder, sums = _em_steps(kinds, ladder, shape, reached)
-        ladder, reached, taken, is_top = _newton_steps(kinds, ladder, sums, shape, rest)
-        passes += EM_STEPS + 1 + taken
+        ladder, sums = _em_steps(kinds, ladder, shape, steps, reached)
+        bend = curvature(days, ladder, sums, shape == "geometric")
+        ladder, reached, taken, is_top = _newton_steps(kinds, ladder, bend, shape, rest)
+        passes += steps + 1 + taken
+        steps = FEW_STEPS
         if is_top:
             reached, sums, entry_stages = ladder_pass(kinds, ladder)
             return Fitted(ladder, shape, reached, passes + 1, sums, entry_stages)
     raise ConvergenceError(f"ladder: not at rest after {passes} passes; sample more customers")
 
 
-def _em_steps(days: DayKinds, ladder: Ladder, shape: Shape, reached: float) -> tuple[Ladder, Sums]:
-    for step in range(EM_STEPS + 1):
+def _em_steps(
+    days: DayKinds, ladder: Ladder, shape: Shape, steps: int, reached: float
+) -> tuple[Ladder, Sums]:
+    for step in range(steps + 1):
         value, sums, _ = ladder_pass(days, ladder)
         if value < reached - 1e-9 * abs(reached):
             raise ConvergenceError(f"ladder: the likelihood fell from {reached} to {value}")
         reached = value
-        if step < EM_STEPS:
+        if step < steps:
             ladder = improved(ladder, sums, shape)
     return ladder, sums
 
 
 def _newton_steps(
-    days: DayKinds, ladder: Ladder, sums: Sums, shape: Shape, rest: float
+    days: DayKinds, ladder: Ladder, bend: Floats, shape: Shape, rest: float
 ) -> tuple[Ladder, float, int, bool]:
-    """Ladder, its log-likelihood, passes taken, and whether it is a top."""
+    """Ladder, its log-likelihood, passes taken, and whether it is a top.
+
+    In coordinates that make the likelihood about a round hill: `bend` is how it bends, (P, P).
+    """
     is_geometric = shape == "geometric"
-    unit = np.sqrt(information(ladder, sums, is_geometric))
+    root = np.linalg.cholesky(bend)  # row = (root')^-1 scaled
+
+    def row_of(scaled: Floats) -> Floats:
+        return np.asarray(solve_triangular(root, scaled, lower=True, trans="T"))
 
     def downhill(scaled: Floats) -> tuple[float, Floats]:
-        row = scaled / unit
+        row = row_of(scaled)
         there = ladder_at(row, ladder, is_geometric)
         value, sums, _ = ladder_pass(days, there)
-        return -value, -slope(row, there, sums, is_geometric) / unit
+        uphill = slope(row, there, sums, is_geometric)
+        return -value, -solve_triangular(root, uphill, lower=True)
 
     found = optimize.minimize(
         downhill,
-        coordinates(ladder, is_geometric) * unit,
+        root.T @ coordinates(ladder, is_geometric),
         jac=True,
         method="L-BFGS-B",
-        options={"maxcor": 30, "maxiter": 500, "gtol": rest, "ftol": 0.0},
+        options={"maxcor": 30, "maxiter": STEPS, "gtol": rest, "ftol": 0.0},
     )
     is_top = bool(np.abs(found.jac).max() <= rest)
-    return ladder_at(found.x / unit, ladder, is_geometric), -float(found.fun), found.nfev, is_top
+    return ladder_at(row_of(found.x), ladder, is_geometric), -float(found.fun), found.nfev, is_top
 
 
 def improved(ladder: Ladder, sums: Sums, shape: Shape) -> Ladder:
@@ -166,18 +169,37 @@ def improved(ladder: Ladder, sums: Sums, shape: Shape) -> Ladder:
         passed > 0, sums.recorded[1:stages] / np.maximum(passed, LEAST), recorded[1:stages]
     ).clip(LEAST, MOST)
     start = np.tril(sums.start + LEAST)
+    contact, activity = _contacts(ladder, sums)
     leaving = float(sums.left / np.maximum(sums.left + sums.stayed, LEAST))
     return Ladder(
         start=start / start.sum(),
         entry=_ratio(sums.entry, sums.start.sum(axis=1, keepdims=True)).clip(LEAST, MOST),
-        contact=_ratio(sums.contact, sums.days[:, None]).clip(LEAST, MOST),
+        contact=contact,
         organic=upward
         * np.maximum(_ratio(ladder.organic * sums.organic_moves, sums.organic_days), LEAST),
         effect=upward[:, :, None] * np.maximum(effect, LEAST),
         kernel=kernel,
         recorded=recorded,
         gone=min(max(leaving, LEAST), 0.5),
+        activity=activity,
+        activity_share=np.maximum(sums.classes / sums.classes.sum(), LEAST),
     )
+
+
+def _contacts(ladder: Ladder, sums: Sums) -> tuple[Floats, Floats]:
+    """Contact chances, (J, K), and activity of the classes, (A,).
+
+    Of several classes by latent Poisson counts, in turn: contacts given activity, then activity.
+    """
+    if ladder.activity.size == 1:
+        return _ratio(sums.contact, sums.days[..., None])[0].clip(LEAST, MOST), ladder.activity
+    rate = -np.log1p(-ladder.contact)
+    each = ladder.activity[:, None, None] * rate
+    counts = sums.contact * each / -np.expm1(-each)
+    rate = _ratio(counts.sum(axis=0), (ladder.activity @ sums.days)[:, None])
+    activity = np.maximum(counts.sum(axis=(1, 2)) / (sums.days @ rate.sum(axis=1)), LEAST)
+    contact = -np.expm1(-rate * activity[0])
+    return contact.clip(LEAST, MOST), np.append(1.0, activity[1:] / activity[0])
 
 
 def _kernel(
@@ -193,17 +215,18 @@ def _kernel(
         return free / free.sum(), effect * free.sum()
 
     def loss(ratio: float) -> float:
-        shares = _geometric(ratio, kernel.size)
+        shares = geometric(ratio, kernel.size)
         return float(days @ shares - moves @ np.log(shares))
 
     before = float(np.clip(kernel[1] / kernel[0], 1e-4, 0.98))
     found = optimize.minimize_scalar(
         loss, bounds=(1e-4, 0.98), method="bounded", options={"xatol": 1e-9}
     )
-    return _geometric(found.x if found.fun < loss(before) else before, kernel.size), effect
+    return geometric(found.x if found.fun < loss(before) else before, kernel.size), effect
 
 
-def _geometric(ratio: float, lags: int) -> Floats:
+def geometric(ratio: float, lags: int) -> Floats:
+    """Each day after a touch `ratio` times the day before, (L,); sums to 1."""
     shares = ratio ** np.arange(lags)
     return np.asarray(shares / shares.sum())
 
@@ -211,35 +234,3 @@ def _geometric(ratio: float, lags: int) -> Floats:
 def _ratio(part: Floats, whole: Floats) -> Floats:
     part, whole = np.broadcast_arrays(part, whole)
     return np.divide(part, whole, out=np.zeros(part.shape), where=whole > 1e-300)
-
-
-def choose_kernel(days: CustomerDays, seed: int) -> KernelChoice:
-    """The kernel that makes customers likely whom it was not fitted on; the simplest of equals.
-
-    A richer kernel is taken only where its gain exceeds two standard errors.
-    """
-    random = np.random.default_rng(seed)
-    drawn = random.permutation(days.customers)[: 2 * SMALL_SAMPLE]
-    half = drawn.size // 2
-    train, test = np.zeros((2, days.customers), dtype=np.bool_)
-    train[drawn[:half]], test[drawn[half:]] = True, True
-    held_out: dict[Shape, Floats] = {}
-    ladders: dict[Shape, Ladder] = {}
-    for shape in LAGS:
-        starts = (
-            [with_kernel(ladders["none"], shape)]
-            if ladders
-            else [first_guess(days, shape, gone) for gone in GONE]
-        )
-        fits = [fit_ladder(days.part(train), shape, start, rest=0.1) for start in starts]
-        ladders[shape] = max(fits, key=lambda fit: fit.log_likelihood).ladder
-        held_out[shape] = np.concatenate(
-            [found for _, found, _ in customer_sums(days.part(test), ladders[shape])]
-        )
-    chosen: Shape = "none"
-    for shape in LAGS:
-        gain = held_out[shape] - held_out[chosen]
-        if gain.mean() > 2 * gain.std() / np.sqrt(gain.size):
-            chosen = shape
-    means = {shape: float(values.mean()) for shape, values in held_out.items()}
-    return KernelChoice(chosen, means, ladders[chosen])

@@ -1,8 +1,7 @@
 """How far the ladder's parameters move when a group of customers was not there.
 
 A refit for each of a hundred groups would take a hundred fits. One Newton step from the optimum is
-enough: the score of each customer is the gradient of its expected log-likelihood (Fisher's
-identity), the information is the sum of the scores' outer products.
+enough, by the scores of the group's customers.
 """
 
 from __future__ import annotations
@@ -11,8 +10,8 @@ import numpy as np
 
 from attribution.customer_days import CustomerDays
 from attribution.models.ladder_chances import Ladder
-from attribution.models.ladder_coordinates import coordinates, ladder_at, moving, slope
-from attribution.models.ladder_pass import customer_sums
+from attribution.models.ladder_coordinates import coordinates, ladder_at, moving
+from attribution.models.ladder_scores import customer_scores
 from attribution.models.ladder_value import Entries, entries_without
 from attribution.paths import Floats
 
@@ -25,8 +24,7 @@ def replicate_ladders(
     free = moving(ladder, is_geometric)
     known = np.zeros((row.size, row.size))
     by_group = np.zeros((groups, row.size))
-    for part, _, sums in customer_sums(days, ladder):
-        scores = slope(row, ladder, sums, is_geometric)
+    for part, scores in customer_scores(days, ladder, is_geometric):
         known += (scores / days.weight[part, None]).T @ scores
         np.add.at(by_group, days.group[part], scores)
     known = known[np.ix_(free, free)]

@@ -21,6 +21,7 @@ from attribution.paths import Floats, Integers
 from attribution.statistics import Booleans
 
 MOST_NUMBERS = 4_000_000  # that the sums of customers one by one may hold at a time
+NEGLIGIBLE = 1e-12  # share of a customer in a class of activity, not worth a way back through it
 CHUNKS = 4  # sums are added up in this order whatever the number of threads: the same bits
 
 
@@ -29,11 +30,12 @@ class Sums(NamedTuple):
 
     start : (J, J)
     entry : (J, K) first days with a touch of the channel
-    days : (J,) later days alive, contact : (J, K) those with a touch
+    days : (A, J) later days alive by class of activity, contact : (A, J, K) those with a touch
     organic_moves, organic_days : (J, J + 1) moves / (1 - exp(-hazard)), and days at risk
     effect_moves, effect_days : (J, J + 1, K, L) the same on days l after a touch of the channel
     recorded, passed : (J + 1,)
     left, stayed : () how often customers left in silence, and how often they could have and did not
+    classes : (A,) customers
     """
 
     start: Floats
@@ -48,11 +50,12 @@ class Sums(NamedTuple):
     passed: Floats
     left: Floats
     stayed: Floats
+    classes: Floats
 
 
 @njit(cache=True)
-def _quiet_days(quiet_sums, powers, organic, at, sums):  # type: ignore[no-untyped-def]
-    """Adds the days inside all runs.
+def _quiet_days(a, quiet_sums, powers, organic, at, sums):  # type: ignore[no-untyped-def]
+    """Adds the days inside all runs of a class of activity.
 
     A run of n days with mass a before and b after it made s -> k on its day t with the expectation
     (a T^t)[s] T[s, k] (T^(n-1-t) b)[k] / (a T^n b); `quiet_sums[n]` is the sum of a b' / (a T^n b).
@@ -67,7 +70,7 @@ def _quiet_days(quiet_sums, powers, organic, at, sums):  # type: ignore[no-untyp
     crossed *= powers[1]
     for s in range(stages):
         present = crossed[s, s:stages].sum()
-        sums[at[2] + s] += present
+        sums[at[2] + a * stages + s] += present
         sums[at[10]] += crossed[s, stages]
         sums[at[11]] += present
         at_risk = crossed[s, s]
@@ -83,123 +86,186 @@ def _quiet_days(quiet_sums, powers, organic, at, sums):  # type: ignore[no-untyp
 
 
 @njit(cache=True)
-def _add_kinds(kinds, joint, days, events, channels, lags, at, sums):  # type: ignore[no-untyped-def]
-    """Adds days of the given kinds on which customers made the expected moves `joint`."""
+def _add_kinds(kinds, told, present, days, events, channels, lags, at, sums):  # type: ignore[no-untyped-def]
+    """Adds days of the given kinds on which so many were present, (A, ., J), and `told` moved."""
     stages = events.shape[1]
     for row in range(len(kinds)):
         kind = kinds[row]
-        first, last = days.touch_start[kind], days.touch_start[kind + 1]
-        rungs = days.rungs[kind]
-        contact = at[1] if days.is_first[kind] else at[3]
         for s in range(stages):
-            present = joint[row, s].sum()
-            if present == 0.0:
-                continue
-            if not days.is_first[kind]:
-                sums[at[2] + s] += present
-                sums[at[11]] += present
-            for t in range(first, last):
-                if days.touch_lag[t] == 0:
-                    sums[contact + s * channels + days.touch_channel[t]] += present
-            at_risk = joint[row, s, s]
-            for j in range(s + 1, stages + 1):
-                moved = joint[row, s, j]
-                caused = moved / events[kind, s, j] if moved > 0.0 else 0.0
-                at_risk += moved
-                place = s * (stages + 1) + j
-                sums[at[4] + place] += caused
-                sums[at[5] + place] += at_risk
-                for t in range(first, last):
-                    cell = (place * channels + days.touch_channel[t]) * lags + days.touch_lag[t]
-                    sums[at[6] + cell] += caused
-                    sums[at[7] + cell] += at_risk
-                for rung in range(s + 1, min(j, stages - 1) + 1):
-                    sums[at[9] + rung] += moved
-                    if rungs >> (rung - 1) & 1:
-                        sums[at[8] + rung] += moved
+            _add_contacts(kind, s, present[:, row, s], days, stages, channels, at, sums)
+            _add_moves(kind, s, told[row, s], days, events, channels, lags, at, sums)
+
+
+@njit(cache=True)
+def _add_contacts(kind, s, present, days, stages, channels, at, sums):  # type: ignore[no-untyped-def]
+    for a in range(len(present)):
+        if present[a] == 0.0:
+            continue
+        place = a * stages + s
+        contact = at[3] + place * channels
+        if days.is_first[kind]:
+            contact = at[1] + s * channels
+        else:
+            sums[at[2] + place] += present[a]
+            sums[at[11]] += present[a]
+        for t in range(days.touch_start[kind], days.touch_start[kind + 1]):
+            if days.touch_lag[t] == 0:
+                sums[contact + days.touch_channel[t]] += present[a]
+
+
+@njit(cache=True)
+def _add_moves(kind, s, told, days, events, channels, lags, at, sums):  # type: ignore[no-untyped-def]
+    stages, rungs, at_risk = events.shape[1], days.rungs[kind], told[s]
+    for j in range(s + 1, stages + 1):
+        moved = told[j]
+        at_risk += moved
+        if at_risk == 0.0:
+            continue
+        caused = moved / events[kind, s, j] if moved > 0.0 else 0.0
+        place = s * (stages + 1) + j
+        sums[at[4] + place] += caused
+        sums[at[5] + place] += at_risk
+        for t in range(days.touch_start[kind], days.touch_start[kind + 1]):
+            cell = (place * channels + days.touch_channel[t]) * lags + days.touch_lag[t]
+            sums[at[6] + cell] += caused
+            sums[at[7] + cell] += at_risk
+        for rung in range(s + 1, min(j, stages - 1) + 1):
+            sums[at[9] + rung] += moved
+            if rungs >> (rung - 1) & 1:
+                sums[at[8] + rung] += moved
+
+
+@njit(cache=True, nogil=True)
+def _forward(i, days, ladder, common, on_day, forward, likelihood):  # type: ignore[no-untyped-def]
+    """Log-likelihood of customer i; fills `forward` and `likelihood`, (A,), by class."""
+    for a in range(len(likelihood)):
+        likelihood[a] = math.log(ladder.activity_share[a]) + forward_days(
+            i, days, ladder.start, ladder.gone, common.powers[a], on_day.moves, on_day.met[a],
+            on_day.silent, days.kind, forward[a],
+        )  # fmt: skip
+    most = likelihood.max()
+    if most == -math.inf:
+        return most
+    return most + math.log(np.exp(likelihood - most).sum())
+
+
+@njit(cache=True, nogil=True)
+def _customer(i, days, ladder, common, on_day, told, told_row, present, quiet, forward, posterior):  # type: ignore[no-untyped-def]
+    """Log-likelihood of customer i, and how often it left; adds what it tells of its days, and
+    fills its posterior, (A, J), by class of activity and stage at entry.
+    """
+    likelihood, left = np.zeros(len(ladder.activity)), 0.0
+    total = _forward(i, days, ladder, common, on_day, forward, likelihood)
+    for a in range(len(likelihood)):
+        share = math.exp(likelihood[a] - total) if total > -math.inf else 0.0
+        if share < NEGLIGIBLE:
+            continue
+        left += backward_days(
+            i, days, share * days.weight[i], ladder.gone, common.powers[a], on_day.moves,
+            on_day.met[a], on_day.silent, days.kind, forward[a], told, told_row, present[a],
+            quiet[a], posterior[a],
+        )  # fmt: skip
+        posterior[a] *= share
+    return total, left
+
+
+@njit(cache=True, nogil=True)
+def _likelihoods(days, ladder, common, on_day):  # type: ignore[no-untyped-def]
+    count, classes = days.weight.size, len(ladder.activity)
+    forward = np.zeros((classes, 2 * np.diff(days.item_start).max() + 2, common.powers.shape[2]))
+    found, likelihood = np.zeros(count), np.zeros(classes)
+    for i in range(count):
+        found[i] = _forward(i, days, ladder, common, on_day, forward, likelihood)
+    return found
 
 
 @njit(cache=True, nogil=True)
 def _chunk(first, last, days, ladder, common, on_day, posterior):  # type: ignore[no-untyped-def]
-    """Log-likelihood and expected moves, on days by kind and in quiet runs by length, of customers
-    first up to last, and how often they left; fills their posterior.
+    """Log-likelihood and expected moves and presence, on days by kind and in quiet runs by length,
+    of customers first up to last, and how often they left; fills their posterior.
     """
-    longest, size = len(common.powers) - 1, len(common.powers[0])
     most = np.diff(days.item_start[first : last + 1]).max() if last > first else 0
-    forward = np.zeros((2 * most + 2, size))
-    joint = np.zeros(on_day.moves.shape)
-    quiet_sums = np.zeros((longest + 1, size, size))
+    forward = np.zeros((len(ladder.activity), 2 * most + 2, common.powers.shape[2]))
+    told, present = np.zeros(on_day.moves.shape), np.zeros(on_day.met.shape)
+    quiet = np.zeros(common.powers.shape)
     total, left = 0.0, 0.0
     for i in range(first, last):
-        likelihood = forward_days(
-            i, days, ladder.start, ladder.gone, common.powers, on_day.moves, on_day.silent,
-            days.kind, forward,
-        )  # fmt: skip
-        total += days.weight[i] * likelihood
-        if likelihood > -math.inf:
-            left += backward_days(
-                i, days, ladder.gone, common.powers, on_day.moves, on_day.silent, days.kind,
-                forward, joint, days.kind, quiet_sums, posterior[i],
-            )  # fmt: skip
-    return total, joint, quiet_sums, left
+        found = _customer(
+            i, days, ladder, common, on_day, told, days.kind, present, quiet, forward, posterior[i]
+        )
+        total += days.weight[i] * found[0]
+        left += found[1]
+    return total, told, present, quiet, left
 
 
 @njit(cache=True, nogil=True)
 def _one_by_one(days, ladder, common, on_day, at):  # type: ignore[no-untyped-def]
     """Log-likelihood, (N,), and sums of every customer, a row each. No day is in a quiet run."""
-    count, size = days.weight.size, len(common.powers[0])
+    count, size, classes = days.weight.size, common.powers.shape[2], len(ladder.activity)
     channels, lags, stages = ladder.contact.shape[1], ladder.kernel.size, size - 1
     most = np.diff(days.item_start).max()
-    forward, row = np.zeros((2 * most + 2, size)), np.zeros(days.kind.size, dtype=np.int64)
-    quiet_sums, posterior = np.zeros((1, size, size)), np.zeros(stages)
+    forward, row = np.zeros((classes, 2 * most + 2, size)), np.zeros(days.kind.size, dtype=np.int64)
+    quiet, posterior = np.zeros(common.powers.shape), np.zeros((count, classes, stages))
     sums, likelihoods = np.zeros((count, at[-1])), np.zeros(count)
     for i in range(count):
         first, last = days.item_start[i], days.item_start[i + 1]
         row[first:last] = np.arange(last - first)
-        joint = np.zeros((last - first, stages, size))
-        likelihoods[i] = forward_days(
-            i, days, ladder.start, ladder.gone, common.powers, on_day.moves, on_day.silent,
-            days.kind, forward,
-        )  # fmt: skip
-        if likelihoods[i] > -math.inf:
-            sums[i, at[10]] = backward_days(
-                i, days, ladder.gone, common.powers, on_day.moves, on_day.silent, days.kind,
-                forward, joint, row, quiet_sums, posterior,
-            )  # fmt: skip
-            for s in range(stages):
-                sums[i, at[0] + s * stages + days.first_stage[i]] = days.weight[i] * posterior[s]
-            _add_kinds(
-                days.kind[first:last], joint, days, on_day.events, channels, lags, at, sums[i]
+        told, present = np.zeros((last - first, stages, size)), np.zeros((classes, most, stages))
+        likelihoods[i], sums[i, at[10]] = _customer(
+            i, days, ladder, common, on_day, told, row, present, quiet, forward, posterior[i]
+        )
+        for s in range(stages):
+            sums[i, at[0] + s * stages + days.first_stage[i]] = (
+                days.weight[i] * posterior[i, :, s].sum()
             )
+        sums[i, at[12] :] = days.weight[i] * posterior[i].sum(axis=1)
+        _add_kinds(
+            days.kind[first:last], told, present, days, on_day.events, channels, lags, at, sums[i]
+        )
     return likelihoods * days.weight, sums
 
 
 def ladder_pass(days: DayKinds, ladder: Ladder) -> tuple[float, Sums, Floats]:
-    """Log-likelihood of all customers, their expected sums, and their stages at entry (N, J)."""
+    """Log-likelihood of all customers, their expected sums, and their classes of activity and
+    stages at entry, (N, A, J).
+    """
     common, on_day, at = _prepared(days, ladder)
     stages, channels = ladder.contact.shape
-    posterior = np.zeros((days.weight.size, stages))
+    classes = len(ladder.activity)
+    posterior = np.zeros((days.weight.size, classes, stages))
     cuts = np.linspace(0, days.weight.size, CHUNKS + 1).astype(np.int64)
     likelihoods, left = [], 0.0
-    joint, quiet_sums = np.zeros_like(on_day.moves), np.zeros_like(common.powers)
+    told, present, quiet = (
+        np.zeros_like(part) for part in (on_day.moves, on_day.met, common.powers)
+    )
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for found in pool.map(
             lambda i: _chunk(cuts[i], cuts[i + 1], days, ladder, common, on_day, posterior),
             range(CHUNKS),
         ):
             likelihoods.append(found[0])
-            joint += found[1]
-            quiet_sums += found[2]
-            left += found[3]
+            told += found[1]
+            present += found[2]
+            quiet += found[3]
+            left += found[4]
     sums = np.zeros(at[-1])
+    weighted = days.weight[:, None, None] * posterior
     entered = np.zeros((stages, stages))
-    np.add.at(entered.T, days.first_stage, days.weight[:, None] * posterior)
+    np.add.at(entered.T, days.first_stage, weighted.sum(axis=1))
     sums[: at[1]] = entered.ravel()
     sums[at[10]] = left
-    kinds = np.arange(len(joint))
-    _add_kinds(kinds, joint, days, on_day.events, channels, ladder.kernel.size, at, sums)
-    _quiet_days(quiet_sums, common.powers, ladder.organic, at, sums)
+    sums[at[12] :] = weighted.sum(axis=(0, 2))
+    kinds = np.arange(len(told))
+    _add_kinds(kinds, told, present, days, on_day.events, channels, ladder.kernel.size, at, sums)
+    for a in range(classes):
+        _quiet_days(a, quiet[a], common.powers[a], ladder.organic, at, sums)
     return math.fsum(likelihoods), _named(sums, ladder), posterior
+
+
+def log_likelihoods(days: DayKinds, ladder: Ladder) -> Floats:
+    """Of each customer, (N,), without its weight."""
+    common, on_day, _ = _prepared(days, ladder)
+    return np.asarray(_likelihoods(days, ladder, common, on_day))
 
 
 def customer_sums(days: CustomerDays, ladder: Ladder) -> Iterator[tuple[Booleans, Floats, Sums]]:
@@ -226,11 +292,12 @@ def _prepared(days: DayKinds, ladder: Ladder) -> tuple[Chances, DayChances, Inte
 def _shapes(ladder: Ladder) -> list[tuple[int, ...]]:
     """Of the parts of a row of sums, in the order of `Sums`."""
     stages, channels = ladder.contact.shape
+    classes = len(ladder.activity)
     moves = (stages, stages + 1)
     effects = (*moves, channels, ladder.kernel.size)
     return [
-        *((stages, stages), (stages, channels), (stages,), (stages, channels)),
-        *(moves, moves, effects, effects, (stages + 1,), (stages + 1,), (), ()),
+        *((stages, stages), (stages, channels), (classes, stages), (classes, stages, channels)),
+        *(moves, moves, effects, effects, (stages + 1,), (stages + 1,), (), (), (classes,)),
     ]
 
 

@@ -8,7 +8,8 @@ import numpy as np
 
 from attribution.customer_days import CustomerDays
 from attribution.models.ladder_chances import Ladder
-from attribution.models.ladder_em import LAGS, Fitted, KernelChoice
+from attribution.models.ladder_choice import Choice
+from attribution.models.ladder_em import LAGS, Fitted
 from attribution.models.ladder_pass import Sums
 from attribution.paths import Floats
 
@@ -21,7 +22,7 @@ def chance_per_contact(ladder: Ladder) -> Floats:
 
 
 def diagnostics(
-    days: CustomerDays, fitted: Fitted, choice: KernelChoice | None, predicted: float
+    days: CustomerDays, fitted: Fitted, choice: Choice | None, predicted: float
 ) -> dict[str, float | str]:
     ladder = fitted.ladder
     told: dict[str, float | str] = {
@@ -38,6 +39,13 @@ def diagnostics(
     told["kernel_too_short"] = float(told["kernel_last_day"] > HEAVY)  # type: ignore[operator]
     for name in LAGS:
         told[f"kernel_is_{name}"] = float(fitted.shape == name)
+    for number, (activity, share) in enumerate(
+        zip(ladder.activity, ladder.activity_share, strict=True), start=1
+    ):
+        told[f"activity_class_{number}"] = float(
+            activity / (ladder.activity @ ladder.activity_share)
+        )
+        told[f"activity_class_{number}_share"] = float(share)
     if choice is not None:
         told |= {f"held_out_{name}": value for name, value in choice.held_out.items()}
     for j, step in enumerate(days.steps, start=1):
@@ -50,7 +58,7 @@ def diagnostics(
 def stage_rows(days: CustomerDays, ladder: Ladder, sums: Sums) -> list[dict[str, Any]]:
     rungs = ["(start)", *days.steps, "(conversion)"]
     by_stage = sums.start.sum(axis=1)
-    on_rung = sums.days + by_stage
+    on_rung = sums.days.sum(axis=0) + by_stage
     moved = (ladder.organic * sums.organic_moves).sum(axis=1) + (
         ladder.effect[..., None] * ladder.kernel * sums.effect_moves
     ).sum(axis=(1, 2, 3))
@@ -84,6 +92,10 @@ def effect_rows(
 ) -> list[dict[str, Any]]:
     rungs = ["(start)", *days.steps, "(conversion)"]
     chances = chance_per_contact(ladder)
+    contacts = sum(
+        share * ladder.contact_in(activity)
+        for activity, share in zip(ladder.activity, ladder.activity_share, strict=True)
+    )
     return [
         {
             "stage": s,
@@ -93,7 +105,7 @@ def effect_rows(
             "chance_per_contact": float(chances[s, c]),
             "chance_low": None if low is None else float(low[s, c]),
             "chance_high": None if high is None else float(high[s, c]),
-            "contacts_per_day": float(ladder.contact[s, c]),
+            "contacts_per_day": float(contacts[s, c]),
             "same_day_share": float(ladder.kernel[0]),
             "mean_days_to_effect": float(ladder.kernel @ np.arange(ladder.kernel.size)),
         }

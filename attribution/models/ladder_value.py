@@ -31,8 +31,8 @@ class Entries(NamedTuple):
     ----------
     touched : bool array, (E, K)
         Channels of day 0, distinct rows.
-    weight : float array, (E, J)
-        Share of all customers who enter so, by stage; sums to 1.
+    weight : float array, (A, E, J)
+        Share of all customers who enter so, by class of activity and stage; sums to 1.
     followed : float array, (D,)
         Share of customers who could be followed through day d.
     """
@@ -43,16 +43,16 @@ class Entries(NamedTuple):
 
 
 def entries_of(days: CustomerDays, stages: Floats) -> Entries:
-    """Of the customers' stages at entry, (N, J), as `ladder_pass` gives them."""
+    """Of the customers' classes and stages at entry, (N, A, J), as `ladder_pass` gives them."""
     return entries_without(days, stages, 0)[0]
 
 
 def entries_without(days: CustomerDays, stages: Floats, groups: int) -> list[Entries]:
     """Of all customers, then without each of the replicate groups, G + 1 in all."""
     touched, place = np.unique(days.entries(), axis=0, return_inverse=True)
-    weight = np.zeros((groups + 1, len(touched), days.stages))
+    weight = np.zeros((groups + 1, len(touched), *stages.shape[1:]))
     ends = np.zeros((groups + 1, days.horizon.max() + 1))
-    weighted = days.weight[:, None] * stages
+    weighted = days.weight[:, None, None] * stages
     np.add.at(weight[-1], place.ravel(), weighted)
     np.add.at(ends[-1], days.horizon, days.weight)
     if groups:
@@ -61,7 +61,7 @@ def entries_without(days: CustomerDays, stages: Floats, groups: int) -> list[Ent
     weight[:-1], ends[:-1] = weight[-1] - weight[:-1], ends[-1] - ends[:-1]
     customers = ends.sum(axis=1)
     followed = ends[:, ::-1].cumsum(axis=1)[:, ::-1] / customers[:, None]
-    weight /= customers[:, None, None]
+    weight = weight.swapaxes(1, 2) / customers[:, None, None, None]
     return [Entries(touched, weight[g], followed[g]) for g in (-1, *range(groups))]
 
 
@@ -127,8 +127,9 @@ def _shift(members, alive, met, next_alive, next_met, contact):  # type: ignore[
 
 
 @njit(cache=True, nogil=True)
-def _values(sets, entries, ladder):  # type: ignore[no-untyped-def]
-    stages, channels = ladder.contact.shape
+def _values(sets, entries, weight, ladder, contact):  # type: ignore[no-untyped-def]
+    """Of customers of one class, who enter by `weight`, (E, J), and meet `contact`, (J, K)."""
+    stages, channels = contact.shape
     lags = ladder.kernel.size
     factor = np.zeros((stages, stages + 1, channels, lags))
     for s in range(stages):
@@ -147,7 +148,7 @@ def _values(sets, entries, ladder):  # type: ignore[no-untyped-def]
         given, moved = np.zeros((channels, lags)), np.zeros((channels, lags))
         for e in range(len(entries.touched)):
             for s in range(stages):
-                alive[s] = entries.weight[e, s]
+                alive[s] = weight[e, s]
                 for channel in members:
                     met[s, channel, 0] = 1.0 if entries.touched[e, channel] else 0.0
             values[a] += entries.followed[0] * _day(
@@ -160,7 +161,7 @@ def _values(sets, entries, ladder):  # type: ignore[no-untyped-def]
         next_alive[:] = today
         next_met[:] = sum_met
         for day in range(1, len(entries.followed)):
-            _shift(members, alive, met, next_alive, next_met, ladder.contact)
+            _shift(members, alive, met, next_alive, next_met, contact)
             for s in range(stages):
                 alive[s] *= 1.0 - ladder.gone
             values[a] += entries.followed[day] * _day(
@@ -180,10 +181,16 @@ def conversion_chances(ladder: Ladder, entries: Entries, sets: Booleans) -> Floa
     -------
     float array, (n,)
     """
+    contact = [ladder.contact_in(activity) for activity in ladder.activity]
+
+    def of_all(part: Booleans) -> Floats:
+        by_class = zip(np.ascontiguousarray(entries.weight), contact, strict=True)
+        found = [_values(part, entries, weight, ladder, met) for weight, met in by_class]
+        return np.asarray(np.sum(found, axis=0))
+
     parts = np.array_split(np.ascontiguousarray(sets), min(len(sets), 16))
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        found = list(pool.map(lambda part: _values(part, entries, ladder), parts))
-    return np.concatenate(found)
+        return np.concatenate(list(pool.map(of_all, parts)))
 
 
 def all_sets(channels: int) -> Booleans:

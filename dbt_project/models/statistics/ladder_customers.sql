@@ -57,12 +57,19 @@ population as (
 
 ),
 
+-- beyond twenty for each who converts, others tell hardly anything more
 rates as (
 
     select
         goal,
         is_converted,
-        {{ var('sample_customers') }} / 2e0 / count(*) as rate
+        least(
+            {{ var('sample_customers') }} / 2e0,
+            case
+                when is_converted = 1 then count(*)
+                else greatest(10000, 20 * sum(is_converted * count(*)) over (partition by goal))
+            end
+        ) / count(*) as rate
     from population
     group by goal, is_converted
 
@@ -83,7 +90,7 @@ drawn as (
     select
         population.*,
         customers.replicate_group,
-        1 / case when rates.rate < 1 then rates.rate else 1e0 end as weight,
+        1 / least(rates.rate, 1e0) as weight,
         {{ local_date('population.entered_at') }} as entered_on,
         run.run_date
     from population

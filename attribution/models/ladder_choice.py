@@ -1,0 +1,101 @@
+"""What form the ladder takes: how long a touch acts, and whether customers differ in how often they
+are met. Chosen by the likelihood of customers whom it was not fitted on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from attribution.customer_days import CustomerDays
+from attribution.models.ladder_chances import Ladder
+from attribution.models.ladder_days import day_kinds
+from attribution.models.ladder_em import LAGS, Shape, first_guess, fit_ladder, geometric
+from attribution.models.ladder_pass import log_likelihoods
+from attribution.paths import Floats
+
+GONE = (0.001, 0.03)  # per day: where the climb begins
+CLASSES = np.array([1.0, 2.0, 4.0])  # activity: where the climb begins
+SAMPLE = 4_000  # customers to fit on, and as many to judge by
+NEAR = 0.3  # of the top, in standard errors: near enough to compare forms
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The form of the ladder.
+
+    Attributes
+    ----------
+    shape : none, geometric, free
+        Of the kernel.
+    held_out : mapping of str to float
+        Log-likelihood per customer held out: of each kernel, and `one_class` and
+        `several_classes` of activity without one.
+    start : Ladder
+        Of that form, near the top: where the full fit may start.
+    """
+
+    shape: Shape
+    held_out: dict[str, float]
+    start: Ladder
+
+
+def with_kernel(ladder: Ladder, shape: Shape) -> Ladder:
+    """The same ladder, its effects spread over the days."""
+    return ladder._replace(kernel=geometric(0.3, LAGS[shape]))
+
+
+def with_classes(ladder: Ladder) -> Ladder:
+    """The same ladder for customers of several classes of activity, met as often on average."""
+    share = np.full(CLASSES.size, 1 / CLASSES.size)
+    return ladder._replace(
+        contact=-np.expm1(np.log1p(-ladder.contact) / (CLASSES @ share)),
+        activity=CLASSES,
+        activity_share=share,
+    )
+
+
+def choose(days: CustomerDays, seed: int) -> Choice:
+    """The form that makes customers likely whom it was not fitted on; the simplest of equals.
+
+    A richer one is taken only where its gain exceeds two standard errors. The likelihood has a hill
+    for customers who left in silence and another for slow ones, so the first climb has two starts.
+    """
+    train, test = _halves(days, seed)
+    fits = [
+        fit_ladder(train, "none", first_guess(train, "none", gone), NEAR, far=True) for gone in GONE
+    ]
+    plain = max(fits, key=lambda fit: fit.log_likelihood).ladder
+    uneven = fit_ladder(train, "none", with_classes(plain), NEAR, far=True).ladder
+    judged = {"one_class": _held_out(test, plain), "several_classes": _held_out(test, uneven)}
+    several = _is_gain(judged["several_classes"] - judged["one_class"])
+    ladders: dict[Shape, Ladder] = {"none": uneven if several else plain}
+    judged["none"] = judged["several_classes" if several else "one_class"]
+    chosen: Shape = "none"
+    for shape in LAGS:
+        if shape != "none":
+            start = with_kernel(ladders["none"], shape)
+            ladders[shape] = fit_ladder(train, shape, start, NEAR).ladder
+            judged[shape] = _held_out(test, ladders[shape])
+        if _is_gain(judged[shape] - judged[chosen]):
+            chosen = shape
+    means = {name: float(values.mean()) for name, values in judged.items()}
+    return Choice(chosen, means, ladders[chosen])
+
+
+def _halves(days: CustomerDays, seed: int) -> tuple[CustomerDays, CustomerDays]:
+    """Two samples of the customers that share none."""
+    drawn = np.random.default_rng(seed).permutation(days.customers)[: 2 * SAMPLE]
+    half = drawn.size // 2
+    train, test = np.zeros((2, days.customers), dtype=np.bool_)
+    train[drawn[:half]], test[drawn[half:]] = True, True
+    return days.part(train), days.part(test)
+
+
+def _held_out(days: CustomerDays, ladder: Ladder) -> Floats:
+    return days.weight * log_likelihoods(day_kinds(days, ladder.kernel.size), ladder)
+
+
+def _is_gain(gain: Floats) -> bool:
+    return bool(gain.mean() > 2 * gain.std() / np.sqrt(gain.size))
