@@ -21,7 +21,7 @@ from attribution.paths import Floats, Integers
 from attribution.statistics import Booleans
 
 MOST_NUMBERS = 4_000_000  # that the sums of customers one by one may hold at a time
-NEGLIGIBLE = 1e-12  # share of a customer in a class of activity, not worth a way back through it
+NEGLIGIBLE = 1e-9  # share of a customer in a class of activity, not worth a way back through it
 CHUNKS = 4  # sums are added up in this order whatever the number of threads: the same bits
 
 
