@@ -30,7 +30,7 @@ test: $(VENV)/ready ## the whole test suite
 
 browser: ## Debian's chromium, for the tests of the report (needs root; they skip without)
 	@command -v chromium >/dev/null || { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core; } >/dev/null
-	@chromium --version
+	@chromium --version 2>/dev/null
 
 torture: $(VENV)/ready ## the tests of faults at full length: kills, flipped bits, full disks, races
 	@ATTRIBUTION_TORTURE=1 $(BIN)/python -m pytest -q -s tests/test_kills.py tests/test_mutations.py tests/test_full_disk.py tests/test_restatement.py tests/test_security.py

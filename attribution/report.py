@@ -112,16 +112,14 @@ class Period:
 
 
 def compare_periods(facts: Facts, first: date, last: date) -> list[Period]:
-    """The whole window, the latest days and as many before them.
+    """The whole window, the latest weeks and as many before them.
 
-    Whole weeks where the days allow it, since weekdays differ; at most COMPARED_DAYS. Without two
-    days there is the window alone.
+    Whole weeks, since weekdays differ; at most COMPARED_DAYS. Without two weeks of data there is
+    the window alone.
     """
     starts = [day for day, *_ in facts.daily] + [day for day, _ in facts.spend]
     available = (last - max(first, min(starts, default=first))).days + 1
-    days = min(COMPARED_DAYS, available // 2)
-    if days >= 7:
-        days -= days % 7
+    days = min(COMPARED_DAYS, available // 2) // 7 * 7
     whole = _period(facts, first, last)
     if not days:
         return [whole]

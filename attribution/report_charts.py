@@ -191,9 +191,9 @@ def _cell(
         return 0, 0
     if key not in shown:
         return None, 0
-    return shown[key], shade(shown[key] / top)
+    return shown[key], shade((shown[key] / top) ** 0.5)  # a few cells are far larger than the rest
 
 
 def shade(part: float) -> int:
     """A shade from 1 to 9 for a part of the largest, 0 for nothing."""
-    return max(1, round(9 * min(part, 1.0) ** 0.5)) if part > 0 else 0
+    return max(1, round(9 * min(part, 1.0))) if part > 0 else 0

@@ -17,7 +17,7 @@ def findings(facts: Facts, wording: Wording) -> Iterable[str]:
     name = wording.text(f"model_{model}")
     if not rows:
         return
-    yield _strongest(rows, {row.channel: row.share for row in whole[YARDSTICK]}, name, wording)
+    yield _strongest(rows, {row.channel: row.share for row in whole[YARDSTICK]}, model, wording)
     organic = sum(row.share for row in whole[model] if row.channel == "(organic)")
     if organic:
         yield wording.text("finding_organic", share=wording.percent(organic), model=name)
@@ -54,9 +54,9 @@ def _strongest(
     """The largest channel, and whether that is certain."""
     top = rows[0]
     said = wording.text(
-        "finding_top",
+        "finding_top" if model != YARDSTICK else "finding_top_bare",
         channel=_apart(top.channel),
-        model=model,
+        model=wording.text(f"model_{model}"),
         share=wording.percent(top.share),
         last_touch=wording.percent(yardstick.get(top.channel)),
     )

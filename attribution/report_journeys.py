@@ -23,9 +23,10 @@ def collect_touches(con: duckdb.DuckDBPyConnection) -> None:
     """
     con.execute(
         "create or replace temp table touches as "
-        "with journeys as ("
-        "select goal, touchpoint_id as journey, min(conversion_id) as conversion_id "
+        "with firsts as ("
+        "select goal, min(conversion_id) as conversion_id "
         "from touchpoint_credit where model = $model and position = 1 group by goal, touchpoint_id"
+        "), journeys as (select *, row_number() over () as journey from firsts"
         ") select touch.goal, journey, touch.channel, touch.position, touch.hours_to_conversion "
         "from touchpoint_credit as touch join journeys using (goal, conversion_id) "
         "where touch.model = $model",
@@ -59,7 +60,7 @@ def ends(con: duckdb.DuckDBPyConnection, small: int) -> list[tuple[str, str, int
     """With which channels journeys begin and end."""
     return con.execute(
         "with ends as (select min_by(channel, position) as first_channel, "
-        "max_by(channel, position) as last_channel from touches group by goal, journey) "
+        "max_by(channel, position) as last_channel from touches group by journey) "
         "select first_channel, last_channel, count(*) as journeys from ends "
         "group by first_channel, last_channel having count(*) >= ? "
         "order by journeys desc, first_channel, last_channel limit ?",
@@ -71,12 +72,12 @@ def handovers(con: duckdb.DuckDBPyConnection) -> list[tuple[str | None, str | No
     return con.execute(
         "with largest as ("
         "select channel from touches group by channel order by count(*) desc, channel limit ?"
-        "), named as (select goal, journey, position, largest.channel from touches "
+        "), named as (select journey, position, largest.channel from touches "
         "left join largest using (channel)), "
-        "pairs as (select goal, journey, channel, case when lead(position) over journey is null "
+        "pairs as (select journey, channel, case when lead(position) over journey is null "
         "then '' else lead(channel) over journey end as next_channel from named "
-        "window journey as (partition by goal, journey order by position)) "
-        "select channel, next_channel, count(*), count(distinct (goal, journey)) from pairs "
+        "window journey as (partition by journey order by position)) "
+        "select channel, next_channel, count(*), count(distinct journey) from pairs "
         "group by channel, next_channel order by channel, next_channel",
         [HANDOVER_CHANNELS],
     ).fetchall()
