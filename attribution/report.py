@@ -247,7 +247,12 @@ def _segments(facts: Facts) -> list[dict[str, Any]]:
         table["sizes"][row["segment_value"]] = row["size"]
         table["rows"].setdefault(row["channel"], {})[row["segment_value"]] = row["share"]
     for table in tables.values():
-        table["rows"] = {c: shares for c, shares in table["rows"].items() if any(shares.values())}
+        largest = next(iter(table["sizes"]))
+        order = sorted(
+            (channel for channel, shares in table["rows"].items() if any(shares.values())),
+            key=lambda c: (c in NO_CHANNEL, -table["rows"][c].get(largest, 0.0), c),
+        )
+        table["rows"] = {channel: table["rows"][channel] for channel in order}
     return list(tables.values())
 
 

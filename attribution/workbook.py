@@ -1,7 +1,7 @@
 """`attribution.xlsx` and `csv/`: the marts that people read, as their tools open them.
 
 No text of the data becomes a formula. In the workbook texts are written as texts; in CSV, where a
-program decides by the first character, a text that begins like a formula gets an apostrophe first.
+program decides by the first character, what begins like a formula gets an apostrophe before it.
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ SHEETS: dict[str, str] = {
 }
 MOST_ROWS = 100_000  # of a sheet; a longer table is in csv/ and parquet/
 LONGEST_TEXT = 32_767  # of a cell, by Excel
-FORMULA = re.compile("[=+\\-@\t\r\n＝＋－＠]")  # what makes a spreadsheet compute
+# what makes a spreadsheet compute, at the start of a text or where another delimiter would cut it
+FORMULA = re.compile('(^|[;,\t\r\n])("*)(?=[=+\\-@＝＋－＠])')
 # What is a fraction and reads better in percent.
 FRACTIONS = {
     *("share", "share_low", "share_high", "removal_effect", "change_vs_last_touch"),
@@ -114,8 +115,7 @@ def write_csv(con: duckdb.DuckDBPyConnection, folder: Path, decimal: CsvDecimal)
     for table in SHEETS:
         names, rows = _table(con, table)
         with (folder / f"{table}.csv").open("w", encoding=encoding, newline="") as file:
-            # everything in quotes, so that no other delimiter finds a field inside a text
-            writer = csv.writer(file, delimiter=delimiter, quoting=csv.QUOTE_ALL)
+            writer = csv.writer(file, delimiter=delimiter)
             writer.writerow(names)
             writer.writerows([_csv_text(value, decimal) for value in row] for row in rows)
 
@@ -124,7 +124,7 @@ def _csv_text(value: Value, decimal: CsvDecimal) -> str:
     if value is None:
         return ""
     if isinstance(value, str):
-        return "'" + value if FORMULA.match(value) else value
+        return FORMULA.sub(r"\1\2'", value)
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, date):  # a datetime, too

@@ -11,10 +11,30 @@ import duckdb
 from conftest import Home
 
 from attribution.documents import write_documents
+from attribution.report import render
+from attribution.report_facts import read_facts
 from attribution.settings import FITTED, HEURISTICS
+from attribution.warehouse import open_published
+from attribution.wording import Wording
 
 TEN = [*HEURISTICS, "markov", "shapley", "shao_li", "ladder"]
 assert set(TEN) <= set(HEURISTICS + FITTED)
+
+
+HOSTILE = (
+    "</script><script>hacked=1</script>",
+    '"><img src=x onerror=hacked=1>',
+    "' onmouseover='hacked=1",
+    "=cmd|' /C calc'!A0",
+    "+1,=1+1;@2",
+    "-2+3",
+    "@SUM(1+1)",
+    "＝1+1",
+    "\u202egpj.exe",
+    "{{ 7 * 7 }}{% if 1 %}",
+    "Größe & Ärger; \"ß\", 'é'",
+    "عربي",
+)
 
 
 def documents(
@@ -27,6 +47,37 @@ def documents(
     manifest["settings"] |= settings
     write_documents(folder, manifest, previous)
     return manifest
+
+
+def page_alone(folder: Path, manifest: dict[str, Any]) -> Path:
+    """The page of a version, without workbook and CSV."""
+    wording = Wording(manifest["settings"]["report_language"], "EUR")
+    with open_published(folder) as con:
+        facts = read_facts(con, manifest["settings"])
+    path = folder / "report.html"
+    path.write_text(render(facts, manifest, None, wording), encoding="utf-8")
+    return path
+
+
+def renamed(home: Home, folder: Path, names: tuple[str, ...]) -> dict[str, Any]:
+    """A published version whose channels, and the first goal, bear other names."""
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copy(home.current / "attribution.duckdb", folder)
+    with duckdb.connect(folder / "attribution.duckdb") as con:
+        old = con.execute(
+            "select distinct channel from channel_credit where channel not like '(%' order by 1"
+        ).fetchall()
+        [(goal,)] = con.execute("select min(goal) from channel_credit").fetchall()
+        channels = [(before, after) for (before,), after in zip(old, names, strict=True)]
+        for table, column in con.execute(
+            "select table_name, column_name from duckdb_columns() "
+            "where column_name in ('channel', 'goal') order by all"
+        ).fetchall():
+            for before, after in channels if column == "channel" else [(goal, names[0])]:
+                con.execute(f"update {table} set {column} = ? where {column} = ?", [after, before])
+        for before, after in channels:
+            con.execute("update conversion_paths set path = replace(path, ?, ?)", [before, after])
+    return home.manifest()
 
 
 def large(home: Home, folder: Path, channels: int = 30, goals: int = 4) -> dict[str, Any]:
