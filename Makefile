@@ -2,7 +2,7 @@
 # hashes in requirements.txt.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test torture airflow bench bench-coverage bench-ladder bench-peers truth lint audit lock clean
+.PHONY: help demo test browser torture airflow bench bench-coverage bench-ladder bench-peers truth lint audit lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -27,6 +27,10 @@ demo: $(VENV)/ready ## simulate a bank's exports, run the nightly DAG on them, s
 
 test: $(VENV)/ready ## the whole test suite
 	@$(BIN)/python -m pytest -n 2 --dist loadfile
+
+browser: ## Debian's chromium, for the tests of the report (needs root; they skip without)
+	@command -v chromium >/dev/null || { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core; } >/dev/null
+	@chromium --version 2>/dev/null
 
 torture: $(VENV)/ready ## the tests of faults at full length: kills, flipped bits, full disks, races
 	@ATTRIBUTION_TORTURE=1 $(BIN)/python -m pytest -q -s tests/test_kills.py tests/test_mutations.py tests/test_full_disk.py tests/test_restatement.py tests/test_security.py

@@ -21,6 +21,7 @@ from typing import Any
 import duckdb
 
 from attribution import __version__
+from attribution.documents import write_documents
 from attribution.errors import PublishError
 from attribution.runs import RunRecord
 from attribution.settings import Folders, Settings, one_line
@@ -55,7 +56,7 @@ def stage(
     record: RunRecord,
     run_id: str,
 ) -> dict[str, Any]:
-    """Write the candidate version, whole: database, Parquet, manifest.
+    """Write the candidate version, whole: database, Parquet, documents, manifest.
 
     Returns the manifest.
     """
@@ -65,6 +66,7 @@ def stage(
         (candidate / "parquet").mkdir(parents=True)
         manifest = _manifest(con, settings, record, run_id)
         _write_tables(con, candidate, manifest)
+        write_documents(candidate, manifest, folders.publish / "current")
         _write_manifest(candidate, manifest)
     except (OSError, duckdb.IOException) as error:
         raise PublishError(

@@ -84,6 +84,8 @@ class Settings(BaseModel):
     touchpoint_sources: Annotated[list[Name], Field(min_length=1)]
     conversion_sources: Annotated[list[Name], Field(min_length=1)]
     spend_sources: list[Name]
+    report_language: Literal["en", "de"]
+    csv_decimal: Literal["point", "comma"]
     pseudonymise: bool
     max_bad_row_share: Annotated[float, Field(ge=0, le=1, strict=False)]
     future_gap_days: Days

@@ -76,7 +76,7 @@ def print_published(folders: Folders) -> None:
     ]
     console().print(f"rows: {counts['read']:,} read = {' + '.join(parts)}", soft_wrap=True)
     console().print(f"published: {run_id}")
-    for name in ("attribution.duckdb", "parquet", "manifest.json"):
+    for name in ("report.html", "attribution.xlsx", "attribution.duckdb", "parquet"):
         console().print(f"  {current / name}", soft_wrap=True)
 
 

@@ -67,8 +67,10 @@ select
         case when negative.model is null then credit.share else least(greatest(credit.share, 0), 1) end,
         9
     ) as share,
-    coalesce(credit.share_low <= credit.share and credit.share <= credit.share_high, true)
-        as share_lies_in_interval,
+    -- where all journeys are alike the interval is the share, and the share has twelve decimals
+    coalesce(
+        credit.share_low <= credit.share + 1e-9 and credit.share <= credit.share_high + 1e-9, true
+    ) as share_lies_in_interval,
     cast(abs(by_model.conversions - expected.conversions) as double)
         / greatest(cast(expected.conversions as double), 1) as conversions_gap,
     cast(abs(by_model.revenue - expected.revenue) as double)

@@ -1,0 +1,260 @@
+"""The marketer's page: `report.html`, one file that needs nothing else.
+
+Facts of the version become the few shapes that the template draws. The template escapes every
+value; its one style and one script are our own texts, allowed by their hashes and nothing beside.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Any
+
+import jinja2
+
+from attribution import report_charts as charts
+from attribution.report_facts import NO_CHANNEL, Credit, Facts, Scope
+from attribution.report_findings import findings, spreads
+from attribution.report_journeys import YARDSTICK
+from attribution.restated import Restated
+from attribution.wording import PAGES, Wording, breakable, visible
+
+COMPARED_DAYS = 28
+
+
+def render(
+    facts: Facts, manifest: Mapping[str, Any], restated: Restated | None, wording: Wording
+) -> str:
+    """The page as text.
+
+    restated : how the version before differs, None where there is none.
+    Equal facts, manifest and wording give equal bytes.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(PAGES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "number": wording.number,
+        "credit": wording.credit,
+        "percent": wording.percent,
+        "change": wording.change,
+        "money": wording.money,
+        "day": wording.day,
+        "short_day": wording.short_day,
+        "plain": visible,
+        "visible": breakable,
+    }
+    style, script = ((PAGES / name).read_text("utf-8") for name in ("report.css", "report.js"))
+    first, last = window(facts, manifest)
+    periods = compare_periods(facts, first, last)
+    scopes: list[Scope] = list(facts.credit)
+    small: int = manifest["settings"]["small_cell"]
+    return environment.get_template("report.html.j2").render(
+        facts=facts,
+        manifest=manifest,
+        settings=manifest["settings"],
+        style=style,
+        script=script,
+        style_hash=_csp_hash(style),
+        script_hash=_csp_hash(script),
+        t=wording.text,
+        w=wording,
+        first=first,
+        last=last,
+        days=(last - first).days + 1,
+        staged_at=datetime.fromisoformat(manifest["staged_at"]),
+        warnings=_warnings(manifest),
+        periods=periods,
+        findings=list(findings(facts, wording)),
+        scopes=scopes,
+        no_channel=NO_CHANNEL,
+        yardstick=YARDSTICK,
+        totals={scope: _total(facts, scope) for scope in scopes},
+        coverage=_coverage(facts.credit[None][YARDSTICK]),
+        matrices={scope: _matrix(facts, scope, wording) for scope in scopes},
+        goals=[_goal(facts, goal) for goal in facts.goals],
+        plots={scope: charts.dot_plot(facts, scope) for scope in scopes},
+        weeks={scope: charts.weeks(facts, scope, first, last) for scope in scopes},
+        trends=charts.trends(facts, first, last),
+        paths={scope: _paths(facts, scope) for scope in scopes},
+        lengths=charts.bars(facts.lengths, charts.LENGTHS, small),
+        lags=charts.bars(facts.lags, charts.LAGS, small),
+        heat=charts.heat(facts, small),
+        segments=_segments(facts),
+        restated=restated,
+    )
+
+
+@dataclass(frozen=True)
+class Period:
+    """Totals of some days, both ends included."""
+
+    first: date
+    last: date
+    conversions: float
+    revenue: float
+    cost: float | None
+
+    @property
+    def cost_per_conversion(self) -> float | None:
+        return None if self.cost is None or not self.conversions else self.cost / self.conversions
+
+    @property
+    def return_on_spend(self) -> float | None:
+        return None if not self.cost else self.revenue / self.cost
+
+
+def compare_periods(facts: Facts, first: date, last: date) -> list[Period]:
+    """The whole window, the latest weeks and as many before them.
+
+    Whole weeks, since weekdays differ; at most COMPARED_DAYS. Without two weeks of data there is
+    the window alone.
+    """
+    starts = [day for day, *_ in facts.daily] + [day for day, _ in facts.spend]
+    available = (last - max(first, min(starts, default=first))).days + 1
+    days = min(COMPARED_DAYS, available // 2) // 7 * 7
+    whole = _period(facts, first, last)
+    if not days:
+        return [whole]
+    begin = last - timedelta(days=days - 1)
+    before = begin - timedelta(days=1)
+    return [
+        whole,
+        _period(facts, begin, last),
+        _period(facts, begin - timedelta(days=days), before),
+    ]
+
+
+def _period(facts: Facts, first: date, last: date) -> Period:
+    days = [row for row in facts.daily if first <= row[0] <= last]
+    spend = [cost for day, cost in facts.spend if first <= day <= last]
+    return Period(
+        first, last, sum(r[2] for r in days), sum(r[3] for r in days), sum(spend) if spend else None
+    )
+
+
+def window(facts: Facts, manifest: Mapping[str, Any]) -> tuple[date, date]:
+    """First and last day of what the version covers."""
+    last, days = date.fromisoformat(manifest["run_date"]), manifest["settings"]["window_days"]
+    if days == "all":
+        return min((day for day, *_ in facts.daily), default=last), last
+    return last - timedelta(days=int(days) - 1), last
+
+
+def _warnings(manifest: Mapping[str, Any]) -> list[str]:
+    steps: Iterable[Mapping[str, Any]] = manifest["steps"].values()
+    return [warning for step in steps for warning in step.get("warnings", ())]
+
+
+def _total(facts: Facts, scope: Scope) -> Credit:
+    rows = facts.credit[scope][YARDSTICK]
+    spent = [row.cost for row in rows if row.cost is not None]
+    conversions, revenue = sum(r.conversions for r in rows), sum(r.revenue for r in rows)
+    cost = sum(spent) if spent else None
+    return Credit(
+        channel="",
+        conversions=conversions,
+        revenue=revenue,
+        share=1.0,
+        cost=cost,
+        cost_per_conversion=cost / conversions if cost is not None and conversions else None,
+        return_on_spend=revenue / cost if cost else None,
+    )
+
+
+def _coverage(rows: list[Credit]) -> float:
+    """Share of conversions that had any touch."""
+    return 1 - sum(row.share for row in rows if row.channel == "(unattributed)")
+
+
+def _matrix(facts: Facts, scope: Scope, wording: Wording) -> list[dict[str, Any]]:
+    """Channels by models, the largest first by the model that the page opens with."""
+    credit = facts.credit[scope]
+    found = {model: {row.channel: row for row in rows} for model, rows in credit.items()}
+    apart = spreads(credit)
+    first = found.get(facts.default_model) or found[YARDSTICK]
+    named = [row for rows in credit.values() for row in rows if row.channel not in NO_CHANNEL]
+    top = max((row.share for row in named), default=0.0) or 1.0
+    size = {row.channel: row.share for row in first.values()}
+    order = sorted(apart, key=lambda c: (c in NO_CHANNEL, -size.get(c, 0.0), c))
+    rows = []
+    for channel in order:
+        cells = [found.get(model, {}).get(channel) for model in facts.models]
+        if not any(cell and cell.share for cell in cells):
+            continue
+        rows.append(
+            {
+                "channel": channel,
+                "apart": apart[channel],
+                "cells": [cell and _matrix_cell(cell, top, wording) for cell in cells],
+            }
+        )
+    return rows
+
+
+def _matrix_cell(row: Credit, top: float, wording: Wording) -> dict[str, Any]:
+    known = row.low is not None and row.high is not None
+    return {
+        "share": row.share,
+        "interval": wording.interval(row.low, row.high) if known else None,
+        "shade": 0 if row.channel in NO_CHANNEL else charts.shade(row.share / top),
+    }
+
+
+def _goal(facts: Facts, goal: str) -> dict[str, Any]:
+    """One line for a goal."""
+    credit = facts.credit.get(goal) or facts.credit[None]
+    rows, counts = credit[YARDSTICK], facts.journeys.get(goal, {})
+    best = [r for r in credit.get(facts.default_model, rows) if r.channel not in NO_CHANNEL]
+    gross, cancelled = counts.get("gross_conversions"), counts.get("cancelled_conversions")
+    return {
+        "goal": goal,
+        "conversions": sum(row.conversions for row in rows),
+        "revenue": sum(row.revenue for row in rows),
+        "top": best[0] if best else None,
+        "unattributed": 1 - _coverage(rows),
+        "cancelled": cancelled,
+        "cancelled_rate": cancelled / gross if gross and cancelled is not None else None,
+        "medians": facts.medians.get(goal, (None, None)),
+    }
+
+
+def _paths(facts: Facts, scope: Scope) -> list[dict[str, Any]]:
+    """The largest paths, and last what lies in rare ones."""
+    rows = [row for row in facts.paths if scope in (None, row["goal"])]
+    shown = [row for row in rows if row["path"] != "(other)"][:15]
+    rare = [row for row in rows if row["path"] == "(other)"]
+    return [row | {"steps": row["path"].split(" > ")} for row in shown] + [
+        row | {"steps": []} for row in rare
+    ]
+
+
+def _segments(facts: Facts) -> list[dict[str, Any]]:
+    """A table for each goal and segment: channels by values, shares of the default model."""
+    tables: dict[tuple[str, str], dict[str, Any]] = {}
+    for row in facts.segments:
+        table = tables.setdefault(
+            (row["goal"], row["segment"]),
+            {"goal": row["goal"], "segment": row["segment"], "sizes": {}, "rows": {}},
+        )
+        table["sizes"][row["segment_value"]] = row["size"]
+        table["rows"].setdefault(row["channel"], {})[row["segment_value"]] = row["share"]
+    for table in tables.values():
+        largest = next(iter(table["sizes"]))
+        order = sorted(
+            (channel for channel, shares in table["rows"].items() if any(shares.values())),
+            key=lambda c: (c in NO_CHANNEL, -table["rows"][c].get(largest, 0.0), c),
+        )
+        table["rows"] = {channel: table["rows"][channel] for channel in order}
+    return list(tables.values())
+
+
+def _csp_hash(text: str) -> str:
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

@@ -1,0 +1,85 @@
+"""What a reader who stops at the first screen should know, in sentences."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+
+from attribution.report_facts import NO_CHANNEL, Credit, Facts
+from attribution.report_journeys import YARDSTICK
+from attribution.wording import Wording, visible
+
+
+def findings(facts: Facts, wording: Wording) -> Iterable[str]:
+    """What a reader who stops here should know: a few sentences, each from figures of the page."""
+    model, whole = facts.default_model, facts.credit[None]
+    rows = [row for row in whole[model] if row.channel not in NO_CHANNEL]
+    name = wording.text(f"model_{model}")
+    if not rows:
+        return
+    yield _strongest(rows, {row.channel: row.share for row in whole[YARDSTICK]}, model, wording)
+    organic = sum(row.share for row in whole[model] if row.channel == "(organic)")
+    if organic:
+        yield wording.text("finding_organic", share=wording.percent(organic), model=name)
+    spread = {c: s for c, s in spreads(whole).items() if c not in NO_CHANNEL}
+    widest = max(spread, key=lambda channel: (spread[channel], channel))
+    shares = {m: r.share for m, found in whole.items() for r in found if r.channel == widest}
+    low, high = min(shares, key=lambda m: shares[m]), max(shares, key=lambda m: shares[m])
+    if low != high:
+        yield wording.text(
+            "finding_spread",
+            channel=_apart(widest),
+            low=wording.percent(shares[low]),
+            low_model=wording.text(f"model_{low}"),
+            high=wording.percent(shares[high]),
+            high_model=wording.text(f"model_{high}"),
+        )
+    paid = [r for r in rows if r.cost_per_conversion is not None and not r.few]
+    if len(paid) > 1:
+        cheap = min(paid, key=lambda r: r.cost_per_conversion or 0.0)
+        dear = max(paid, key=lambda r: r.cost_per_conversion or 0.0)
+        yield wording.text(
+            "finding_cost",
+            model=name,
+            cheap=_apart(cheap.channel),
+            low=wording.money(cheap.cost_per_conversion),
+            dear=_apart(dear.channel),
+            high=wording.money(dear.cost_per_conversion),
+        )
+
+
+def _strongest(
+    rows: list[Credit], yardstick: Mapping[str, float], model: str, wording: Wording
+) -> str:
+    """The largest channel, and whether that is certain."""
+    top = rows[0]
+    said = wording.text(
+        "finding_top" if model != YARDSTICK else "finding_top_bare",
+        channel=_apart(top.channel),
+        model=wording.text(f"model_{model}"),
+        share=wording.percent(top.share),
+        last_touch=wording.percent(yardstick.get(top.channel)),
+    )
+    rivals = [
+        row
+        for row in rows[1:]
+        if row.high is not None and top.low is not None and row.high >= top.low
+    ]
+    if rivals:
+        key = "finding_close" if len(rivals) > 1 else "finding_close_one"
+        said += " " + wording.text(key, n=len(rivals), rival=_apart(rivals[0].channel))
+    return said
+
+
+def _apart(name: str) -> str:
+    """A name within a sentence, whose direction leaves the sentence alone (Unicode isolates)."""
+    return f"\u2068{visible(name)}\u2069"
+
+
+def spreads(credit: Mapping[str, list[Credit]]) -> dict[str, float]:
+    """How far the models are apart over each channel, as a difference of shares."""
+    shares: dict[str, list[float]] = defaultdict(list)
+    for rows in credit.values():
+        for row in rows:
+            shares[row.channel].append(row.share)
+    return {channel: max(found) - min(found) for channel, found in shares.items()}
