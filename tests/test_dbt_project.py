@@ -134,6 +134,22 @@ def test_every_model_and_column_is_described_and_there(warehouse: Warehouse) -> 
             assert all(text.strip() for text in described.values()), node["name"]
 
 
+def test_every_source_and_its_columns_are_described(warehouse: Warehouse) -> None:
+    for source in warehouse.manifest["sources"].values():
+        assert source["description"].strip(), source["name"]
+        for name, column in source["columns"].items():
+            assert column["description"].strip(), (source["name"], name)
+
+
+def test_every_mart_is_somebodys_to_read(warehouse: Warehouse) -> None:
+    exposures = {node["name"]: node for node in warehouse.manifest["exposures"].values()}
+    assert set(exposures) == {"report", "workbook", "bi_tools"}
+    for node in exposures.values():
+        assert node["description"].strip(), node["name"]
+    read = {name.split(".")[-1] for name in exposures["bi_tools"]["depends_on"]["nodes"]}
+    assert read == set(MARTS)
+
+
 def test_every_unit_test_says_what_it_holds(warehouse: Warehouse) -> None:
     for test in warehouse.manifest["unit_tests"].values():
         assert test["description"].strip(), test["name"]
