@@ -75,7 +75,7 @@ def warehouse(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
             con, contract, folders, People(), "a load of nothing", pytest.fail, lambda *_: None
         )
     warehouse = Warehouse(folders, settings)
-    statuses = warehouse.dbt("build", "--exclude-resource-type", "unit_test")
+    statuses = warehouse.dbt("build", "--exclude-resource-type", "unit_test", "exposure")
     assert set(statuses.values()) == {"success", "pass"}
     return warehouse
 
