@@ -2,7 +2,7 @@
 # hashes in requirements.txt.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test browser torture airflow bench bench-coverage bench-ladder bench-peers truth lint audit lock clean
+.PHONY: help demo test browser bi-test torture airflow bench bench-coverage bench-ladder bench-peers truth lint audit lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -31,6 +31,17 @@ test: $(VENV)/ready ## the whole test suite
 browser: ## Debian's chromium, for the tests of the report (needs root; they skip without)
 	@command -v chromium >/dev/null || { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core; } >/dev/null
 	@chromium --version 2>/dev/null
+
+# Superset holds other versions of SQLAlchemy, pandas and numpy, so it has an environment of its own.
+BI := .venv-bi
+$(BI)/ready: scripts/bi/superset.txt | $(VENV)/ready
+	@echo "installing Apache Superset into $(BI) ..." >&2
+	@PATH="$$PWD/$(BIN):$$PATH" uv venv --quiet --clear --python $(BIN)/python $(BI)
+	@PATH="$$PWD/$(BIN):$$PATH" uv pip sync --quiet --python $(BI)/bin/python --require-hashes scripts/bi/superset.txt
+	@touch $@
+
+bi-test: $(VENV)/ready $(BI)/ready ## Apache Superset on the published file, while versions are published
+	@ATTRIBUTION_SUPERSET=$$PWD/$(BI)/bin/superset $(BIN)/python -m pytest -q -s tests/test_superset.py
 
 torture: $(VENV)/ready ## the tests of faults at full length: kills, flipped bits, full disks, races
 	@ATTRIBUTION_TORTURE=1 $(BIN)/python -m pytest -q -s tests/test_kills.py tests/test_mutations.py tests/test_full_disk.py tests/test_restatement.py tests/test_security.py
@@ -62,8 +73,9 @@ lint: $(VENV)/ready ## ruff, mypy, sqlfluff
 audit: $(VENV)/ready ## known vulnerabilities of the locked packages (asks the advisory database)
 	@$(BIN)/python scripts/audit.py
 
-lock: $(VENV)/ready ## renew requirements.txt from pyproject.toml
+lock: $(VENV)/ready ## renew requirements.txt from pyproject.toml, and Superset's from scripts/bi
 	@PATH="$$PWD/$(BIN):$$PATH" uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11 --extra dev --custom-compile-command "make lock" --output-file requirements.txt pyproject.toml
+	@PATH="$$PWD/$(BIN):$$PATH" uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11 --custom-compile-command "make lock" --output-file scripts/bi/superset.txt scripts/bi/superset.in
 
 clean: ## remove the demo's data (var/), keep the environment
 	@rm -rf var

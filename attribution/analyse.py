@@ -6,12 +6,12 @@ import argparse
 import csv
 import io
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from attribution.errors import UsageError
+from attribution.logs import LOGGER
 
 
 def add_verbs(verbs: Any) -> None:
@@ -74,10 +74,10 @@ def pairs(option: str, given: Sequence[str]) -> dict[str, str]:
 
 
 def warn(figures: Any) -> None:
-    """Print the warnings of some steps."""
+    """Say the warnings of some steps."""
     for step in figures:
         for warning in step.get("warnings", []):
-            print(f"attribution: warning: {warning}", file=sys.stderr)
+            LOGGER.warning(warning)
 
 
 def _credit(chosen: argparse.Namespace) -> int:

@@ -16,6 +16,7 @@ from typing import Any
 
 from attribution import __version__, analyse, operate
 from attribution.errors import AttributionError, Stopped, UsageError
+from attribution.logs import LOGGER, configure
 
 STEPS = {
     "load": "read landed files into raw tables, each exactly once",
@@ -31,20 +32,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     try:
         chosen = _parser().parse_args(arguments)
+        configure()
         with _terminable():
             code: int = chosen.command(chosen)
         return code
     except AttributionError as error:
-        print(f"attribution: {error}", file=sys.stderr)
+        LOGGER.error(str(error))
         return error.exit_code
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (Stopped, KeyboardInterrupt):
-        print("attribution: stopped before it was done; run again to go on", file=sys.stderr)
+        LOGGER.error("stopped before it was done; run again to go on")
         return 1
     except Exception as error:
-        print(f"attribution: {_unforeseen(error)}", file=sys.stderr)
+        LOGGER.error(_unforeseen(error))
         return 1
 
 
@@ -175,7 +177,7 @@ def _status(chosen: argparse.Namespace) -> int:
         print(json.dumps(status.status(folders), indent=1, ensure_ascii=False))
     else:
         status.print_published(folders)
-        status.print_last_run(folders)
+        status.print_runs(folders)
     return 0
 
 

@@ -1,4 +1,4 @@
-"""The verbs of whoever answers for the runs: quarantine, rebuild, erase, rollback."""
+"""The verbs of whoever answers for the runs: quarantine, rebuild, erase, docs, rollback."""
 
 from __future__ import annotations
 
@@ -36,6 +36,8 @@ def add_verbs(verbs: Any) -> None:
         "--file", type=Path, help="ids, one a line; - reads them from the standard input"
     )
     erase.set_defaults(command=_erase)
+    docs = verbs.add_parser("docs", help="publish/docs.html: every table and column, and lineage")
+    docs.set_defaults(command=_docs)
     rollback = verbs.add_parser("rollback", help="point publish/current at an earlier version")
     rollback.add_argument("--to", metavar="RUN_ID", help="default: the version before the current")
     rollback.set_defaults(command=_rollback)
@@ -122,6 +124,15 @@ def _erase(chosen: argparse.Namespace) -> int:
         line = pipeline.Line.from_environment(progress=report)
         receipt = pipeline.erase(line, customers)
     print(json.dumps(receipt, indent=1))
+    return 0
+
+
+def _docs(_: argparse.Namespace) -> int:
+    from attribution.lineage import write_docs
+    from attribution.settings import Folders, load_settings
+
+    folders = Folders.from_environment()
+    print(write_docs(folders, load_settings(folders.dbt_project), {}))
     return 0
 
 

@@ -35,6 +35,7 @@ from attribution.run_date import bounds, newest_day
 from attribution.runs import STEPS, RunRecord, lock
 from attribution.settings import Folders, Settings, hmac_key, load_settings, one_line
 from attribution.suppression import people
+from attribution.telling import told
 from attribution.transform import dbt
 from attribution.validation import gate
 from attribution.warehouse import open_published, open_warehouse, scalar, transaction
@@ -176,7 +177,7 @@ def _take(line: Line, step: str, run: str | None = None) -> Figures:
         )
     started = time.monotonic()
     line.progress(step, 0, 0, "")
-    with _in_one_line(line.folders, step):
+    with told(line.folders, record, step), _in_one_line(line.folders, step):
         record.write(line.folders)
         figures = _STEPS[step](line, record)
         record.finish(line.folders, step, time.monotonic() - started, figures)
@@ -313,7 +314,8 @@ def _publish(line: Line, record: RunRecord) -> Figures:
     run_date = date.fromisoformat(str(record.run_date))
     contract = read_contract(line.folders.contract)
     gone = expire_files(line.folders, line.settings, contract, run_date)
-    return {"run_id": folder.name, "folder": str(folder), "files_expired": gone}
+    told_of = {"run_id": folder.name, "run_date": record.run_date, "folder": str(folder)}
+    return told_of | {"files_expired": gone}
 
 
 _STEPS: dict[str, Callable[[Line, RunRecord], Figures]] = {

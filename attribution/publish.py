@@ -31,6 +31,7 @@ from attribution.warehouse import columns_of, literal, quote
 MARTS: dict[str, tuple[str, ...]] = {
     "channel_credit": ("model", "goal", "segment", "segment_value", "channel"),
     "channel_performance": ("model", "channel"),
+    "campaign_performance": ("basis", "period_from", "model", "channel", "campaign"),
     "channel_credit_daily": ("date", "model", "goal", "channel"),
     "conversion_credit": ("model", "conversion_id", "channel"),
     "touchpoint_credit": ("model", "conversion_id", "touchpoint_id"),

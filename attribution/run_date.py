@@ -60,6 +60,7 @@ def newest_day(
     count where one of them is vouched for, or where they are 0.1 % of all; those ahead of their
     file's date, unlike most of the file, are no evidence then. Dates without a time, such as those
     of spend, may lead by a week, unless the date in their file's name says that they were planned.
+    Exchange rates say nothing of what customers did.
 
     Raises
     ------
@@ -90,7 +91,7 @@ def newest_day(
         )
         for export in contract.values()
         for column in export.columns
-        if column.required and column.type == "date"
+        if column.required and column.type == "date" and export.name != "rates"
     ]
     newest = max([newest, *(value for value in dates if isinstance(value, date))])
     return newest, sum(row.rows for row in rows if row.day > newest)

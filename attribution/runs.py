@@ -35,6 +35,10 @@ STEPS = (
 )
 
 
+OUTCOMES = ("published", "refused", "failed", "stopped")
+KEPT = 100  # runs in the history
+
+
 @contextmanager
 def lock(folders: Folders) -> Iterator[None]:
     """Hold the state folder, or raise LockHeld with the holder's name."""
@@ -127,6 +131,23 @@ class RunRecord:
         half = _file(folders).with_suffix(".tmp")
         half.write_text(json.dumps(asdict(self), indent=1, ensure_ascii=False))
         half.replace(_file(folders))
+
+
+def history(folders: Folders) -> list[dict[str, Any]]:
+    """Runs that ended, oldest first: what came of them, how long they took, what was said."""
+    try:
+        runs = json.loads((folders.state / "runs.json").read_text())
+    except (OSError, ValueError):
+        return []  # none yet; or nothing that a night should stop for
+    return runs if isinstance(runs, list) else []
+
+
+def remember(folders: Folders, run: dict[str, Any]) -> None:
+    """Add a run to the history; one that ended before, and was taken up again, is replaced."""
+    others = [other for other in history(folders) if other["run"] != run["run"]]
+    half = folders.state / "runs.json.tmp"
+    half.write_text(json.dumps([*others, run][-KEPT:], indent=1, ensure_ascii=False))
+    half.replace(folders.state / "runs.json")
 
 
 def _file(folders: Folders) -> Path:

@@ -59,6 +59,7 @@ class Settings(BaseModel):
 
     reporting_timezone: str
     reporting_currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
+    rate_days: Annotated[int, Field(ge=0, le=366)]
     lookback_days: Days
     lookback_days_by_goal: dict[Name, Days]
     window_days: Days | Literal["all"]
@@ -79,6 +80,7 @@ class Settings(BaseModel):
     position_based_last: Annotated[float, Field(ge=0, le=1, strict=False)]
     time_decay_half_life_days: Annotated[float, Field(gt=0, strict=False)]
     replicate_groups: Annotated[int, Field(ge=2, le=1000)]
+    performance_period: Literal["day", "week", "month", "quarter"]
     few_conversions: Annotated[int, Field(ge=1)]
     small_cell: Annotated[int, Field(ge=1)]
     touchpoint_sources: Annotated[list[Name], Field(min_length=1)]

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from attribution import publish
-from attribution.runs import STEPS, RunRecord
+from attribution.runs import STEPS, RunRecord, history
 from attribution.settings import Folders
 from attribution.terminal import console, number, print_rows
 from attribution.warehouse import open_published
 
+SHOWN_RUNS = 10
 SHOWN = ("last_touch", "linear", "position_based", "markov", "shapley", "ladder")
 
 
 def status(folders: Folders) -> dict[str, Any]:
-    """The published version, the versions kept, and the steps of the last run, as plain values."""
+    """The published version, the versions kept, the steps of the last run, and what came of those
+    before it, oldest first, as plain values."""
     run_id = publish.current(folders.publish)
     record = RunRecord.read(folders)
     version = publish.read_manifest(folders.publish / "current") if run_id else None
@@ -29,6 +32,7 @@ def status(folders: Folders) -> dict[str, Any]:
             "finished": STEPS[-1] in record.steps,
             "steps": record.steps,
         },
+        "runs": history(folders),
     }
 
 
@@ -80,14 +84,50 @@ def print_published(folders: Folders) -> None:
         console().print(f"  {current / name}", soft_wrap=True)
 
 
-def print_last_run(folders: Folders) -> None:
+def print_runs(folders: Folders) -> None:
+    """The steps of the last run, what came of those before it, and the versions kept."""
     record = RunRecord.read(folders)
-    if not record.steps:
-        return
-    unfinished = next((step for step in STEPS if step not in record.steps), None)
-    state = f"ended before `{unfinished}`" if unfinished else "published"
-    print_rows(
-        f"Last run: {record.run_date or 'no date yet'}, begun {record.started_at}, {state}",
-        ["step", "seconds"],
-        [[step, number(figures["seconds"])] for step, figures in record.steps.items()],
-    )
+    if record.steps:
+        unfinished = next((step for step in STEPS if step not in record.steps), None)
+        state = f"ended before `{unfinished}`" if unfinished else "published"
+        print_rows(
+            f"Last run: {record.run_date or 'no date yet'}, begun {record.started_at}, {state}",
+            ["step", "seconds", "figures"],
+            [
+                [step, number(figures["seconds"]), _figures(figures)]
+                for step, figures in record.steps.items()
+            ],
+        )
+    runs = history(folders)[: -SHOWN_RUNS - 1 : -1]
+    if runs:
+        print_rows(
+            "Runs, newest first",
+            ["begun", "run date", "seconds", "rows read", "warnings", "outcome"],
+            [
+                [
+                    run["started_at"],
+                    run["run_date"] or "–",
+                    number(sum(run["steps"].values())),
+                    number(run["rows"].get("read"), ",d"),
+                    str(len(run["warnings"])),
+                    run["run_id"] or f"{run['outcome']} in {run['ended_in']}",
+                ]
+                for run in runs
+            ],
+        )
+    if runs and runs[0]["message"]:
+        console().print(f"{runs[0]['outcome']}: {runs[0]['message']}", soft_wrap=True)
+    names = [path.name for path in publish.versions(folders.publish)]
+    current = publish.current(folders.publish)
+    for name in names:
+        console().print(f"version {name}{' (current)' if name == current else ''}", soft_wrap=True)
+
+
+def _figures(figures: Mapping[str, Any]) -> str:
+    """Counts of a step that are not 0, and its warnings."""
+    counts = {name: value for name, value in figures.items() if type(value) is int and value}
+    if isinstance(figures.get("rows"), dict):
+        counts["rows"] = sum(figures["rows"].values())
+    if figures.get("warnings"):
+        counts["warnings"] = len(figures["warnings"])
+    return ", ".join(f"{name.replace('_', ' ')} {value:,}" for name, value in counts.items())

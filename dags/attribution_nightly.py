@@ -15,7 +15,9 @@ Touchpoint exports become published channel credit, in one straight line:
 * Param `date` (YYYY-MM-DD) is the day to publish; empty means the newest day in the exports.
   Param `settings` overrides values of dbt_project.yml for one run: `{"lookback_days": 60}`.
 * The asset `attribution_published` is updated only after the published version was swapped:
-  schedule reports on it.
+  schedule reports on it. Its event bears the version's `run_id`, `run_date` and folder.
+* With `ATTRIBUTION_EMAIL` set, addresses separated by commas, Airflow mails what failed, what a
+  gate refused and what was published, by its connection `smtp_default`.
 
 The pool `attribution` has one slot, because the warehouse has one writer.
 """
@@ -23,6 +25,7 @@ The pool `attribution` has one slot, because the warehouse has one writer.
 from __future__ import annotations
 
 import logging
+import os
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -57,6 +60,16 @@ def tell_failure(context: Context) -> None:
     )
 
 
+def mail(subject: str, text: str) -> list[Any]:
+    """A mail of Airflow's own to whom ATTRIBUTION_EMAIL names; none without."""
+    to = os.environ.get("ATTRIBUTION_EMAIL")
+    if not to:
+        return []
+    from airflow.providers.smtp.notifications.smtp import SmtpNotifier
+
+    return [SmtpNotifier(to=to, subject=f"attribution: {subject}", html_content=text)]
+
+
 @dag(
     schedule="0 4 * * *",
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
@@ -73,7 +86,10 @@ def tell_failure(context: Context) -> None:
         "retries": 2,
         "retry_delay": timedelta(minutes=5),
         "execution_timeout": timedelta(hours=3),
-        "on_failure_callback": tell_failure,
+        "on_failure_callback": [
+            tell_failure,
+            *mail("{{ ti.task_id }} failed, nothing was published", "{{ exception | e }}"),
+        ],
     },
 )
 def attribution_nightly() -> None:
@@ -109,9 +125,16 @@ def attribution_nightly() -> None:
     def check_credits(run: str) -> dict[str, Any]:
         return take("check credits", run)
 
-    @task(outlets=[PUBLISHED])
+    @task(
+        outlets=[PUBLISHED],
+        on_success_callback=mail("published", "{{ ti.xcom_pull(ti.task_id)['run_id'] | e }}"),
+    )
     def publish(run: str) -> dict[str, Any]:
-        return take("publish", run)
+        figures = take("publish", run)
+        get_current_context()["outlet_events"][PUBLISHED].extra = {
+            name: figures[name] for name in ("run_id", "run_date", "folder")
+        }
+        return figures
 
     run = load()
     chain(

@@ -1,11 +1,17 @@
 """The DAG: its policy, and Airflow's own run of it."""
 
+import email
+import email.policy
 import json
 import os
 import shutil
+import socketserver
 import sqlite3
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from email.message import EmailMessage
 from pathlib import Path
 
 import pytest
@@ -48,6 +54,32 @@ print(json.dumps({
 """
 
 
+class Mailbox(socketserver.ThreadingTCPServer):
+    """A mail server of our own: it takes every message and keeps its text."""
+
+    allow_reuse_address = True
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Smtp)
+        self.messages: list[EmailMessage] = []
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+
+class _Smtp(socketserver.StreamRequestHandler):
+    server: Mailbox
+
+    def handle(self) -> None:
+        self.wfile.write(b"220 here\r\n")
+        while line := self.rfile.readline():
+            if line.upper().startswith(b"DATA"):
+                self.wfile.write(b"354 go on\r\n")
+                text = b"".join(iter(self.rfile.readline, b".\r\n"))
+                message = email.message_from_bytes(text, policy=email.policy.default)
+                self.server.messages.append(message)
+            self.wfile.write(b"250 good\r\n")
+
+
 class Airflow:
     """An Airflow of its own: database, pool, and the folders of one line."""
 
@@ -85,6 +117,25 @@ def airflow(tmp_path_factory: pytest.TempPathFactory) -> Airflow:
         done = airflow(*command)
         assert done.returncode == 0, done.stderr
     return airflow
+
+
+@pytest.fixture
+def mailbox(airflow: Airflow) -> Iterator[Mailbox]:
+    with Mailbox() as box:
+        extra = {"from_email": "night@bank.example", "disable_ssl": True, "disable_tls": True}
+        connection = {
+            "conn_type": "smtp", "host": "127.0.0.1", "port": box.server_address[1],
+            "extra": extra | {"retry_limit": 0},
+        }  # fmt: skip
+        mailed = {
+            "ATTRIBUTION_EMAIL": "team@bank.example",
+            "AIRFLOW_CONN_SMTP_DEFAULT": json.dumps(connection),
+        }
+        airflow.environment |= mailed
+        yield box
+        for name in mailed:
+            del airflow.environment[name]
+        box.shutdown()
 
 
 @pytest.fixture(scope="module")
@@ -132,13 +183,21 @@ def test_policy_of_the_dag(dag: dict) -> None:
     assert dag["tags"] == ["attribution"]
 
 
-def test_airflow_runs_the_line_and_refuses_a_broken_export(airflow: Airflow) -> None:
+def test_airflow_runs_the_line_and_refuses_a_broken_export(
+    airflow: Airflow, mailbox: Mailbox
+) -> None:
     home = airflow.home
     done = airflow("dags", "test", "attribution_nightly")
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     assert home.manifest()["run_date"] == "2026-02-09"
-    assert airflow.rows("select count(*) from asset_event") == [(1,)]
+    [(extra,)] = airflow.rows("select extra from asset_event")
+    run_id = home.manifest()["run_id"]
+    assert json.loads(extra)["run_id"] == run_id
+    assert json.loads(extra)["run_date"] == "2026-02-09"
     assert airflow.rows("select state from dag_run") == [("success",)]
+    [mail] = mailbox.messages
+    assert (mail["To"], mail["Subject"]) == ("team@bank.example", "attribution: published")
+    assert run_id in mail.get_body().get_content()
     hashes, before = home.hashes(), home.current.readlink()
 
     # the command line on the same folders says the same
@@ -159,6 +218,9 @@ def test_airflow_runs_the_line_and_refuses_a_broken_export(airflow: Airflow) -> 
             "(select run_id from dag_run where state = 'failed')"
         )
     )
+    [_, mail] = mailbox.messages
+    assert mail["Subject"] == "attribution: check_exports failed, nothing was published"
+    assert "touchpoints/broken.csv (quarantined)" in mail.get_body().get_content()
     assert states["load"] == "success"
     assert states["check_exports"] == "failed"  # not up_for_retry
     assert states["publish"] == "upstream_failed"

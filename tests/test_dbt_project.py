@@ -75,7 +75,7 @@ def warehouse(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
             con, contract, folders, People(), "a load of nothing", pytest.fail, lambda *_: None
         )
     warehouse = Warehouse(folders, settings)
-    statuses = warehouse.dbt("build", "--exclude-resource-type", "unit_test")
+    statuses = warehouse.dbt("build", "--exclude-resource-type", "unit_test", "exposure")
     assert set(statuses.values()) == {"success", "pass"}
     return warehouse
 
@@ -132,6 +132,22 @@ def test_every_model_and_column_is_described_and_there(warehouse: Warehouse) -> 
             emitted = columns_of(con, node["schema"], node["name"])
             assert set(described) == set(emitted), node["name"]
             assert all(text.strip() for text in described.values()), node["name"]
+
+
+def test_every_source_and_its_columns_are_described(warehouse: Warehouse) -> None:
+    for source in warehouse.manifest["sources"].values():
+        assert source["description"].strip(), source["name"]
+        for name, column in source["columns"].items():
+            assert column["description"].strip(), (source["name"], name)
+
+
+def test_every_mart_is_somebodys_to_read(warehouse: Warehouse) -> None:
+    exposures = {node["name"]: node for node in warehouse.manifest["exposures"].values()}
+    assert set(exposures) == {"report", "workbook", "bi_tools"}
+    for node in exposures.values():
+        assert node["description"].strip(), node["name"]
+    read = {name.split(".")[-1] for name in exposures["bi_tools"]["depends_on"]["nodes"]}
+    assert read == set(MARTS)
 
 
 def test_every_unit_test_says_what_it_holds(warehouse: Warehouse) -> None:

@@ -101,6 +101,57 @@ def test_small_world_is_credited_by_hand(published: Home) -> None:
     ) == [("t1", 1, 72.0, 0.0), ("t2", 2, 48.0, 1.0)]
 
 
+def test_cancelled_conversions_count_in_gross(published: Home) -> None:
+    assert published.published(
+        "select channel, campaign, conversions::double, revenue::double, "
+        "gross_conversions::double, gross_revenue::double, is_complete from campaign_performance "
+        "where basis = 'period' and model = 'linear' order by all"
+    ) == [
+        (channel, campaign, *figures, False)  # January is not over
+        for channel, *figures in (
+            ("(unattributed)", 1.0, 7.0, 1.0, 7.0),
+            ("branch", 0.0, 0.0, 1.0, 70.0),
+            ("paid_search", 0.5, 50.0, 0.5, 50.0),
+            ("search", 1.5, 100.5, 1.5, 100.5),
+        )
+        for campaign in ("(all campaigns)", "(no campaign)")
+    ]
+
+
+def test_amounts_in_foreign_currencies_are_converted(after_run: Home) -> None:
+    """The rate of the day or the last one before; later rates move no run."""
+    after_run.land(
+        "conversions",
+        "foreign.csv",
+        "conversion_id,customer_id,converted_at,goal,revenue,currency\n"
+        "f1,k1,2026-01-03 10:00:00,account,1000000,CHF\n",
+    )
+    after_run.land(
+        "spend",
+        "s.csv",
+        "date,channel,cost,campaign,currency\n2026-01-04,search,30,winter,USD\n"
+        "2026-01-04,search,8,,\n",
+    )
+    after_run.land(
+        "rates",
+        "r.csv",
+        "date,currency,rate\n2026-01-02,CHF,1.0625\n2026-01-04,USD,0.9\n2026-01-07,CHF,3\n",
+    )
+    after_run.must("run")
+    assert after_run.manifest()["run_date"] == "2026-01-05"
+    assert after_run.published(
+        "select sum(revenue_credit) from conversion_credit "
+        "where model = 'last_touch' and conversion_id = 'f1'"
+    ) == [(1062500,)]
+    assert after_run.published(
+        "select campaign, cost::double from campaign_performance "
+        "where model = 'linear' and basis = 'cohort' and cost is not null order by campaign"
+    ) == [("(all campaigns)", 35), ("(no campaign)", 8), ("winter", 27)]
+    assert after_run.published(
+        "select cost::double from channel_performance where model = 'linear' and cost is not null"
+    ) == [(35,)]
+
+
 def test_verbs_one_by_one_publish_what_run_publishes(after_run: Home) -> None:
     hashes, before = after_run.hashes(), after_run.current.readlink()
     tested: set[str] = set()
@@ -276,6 +327,7 @@ def test_same_inputs_publish_the_same_hashes(copy: Home) -> None:
     assert set(hashes) == {
         "channel_credit",
         "channel_performance",
+        "campaign_performance",
         "channel_credit_daily",
         "conversion_credit",
         "touchpoint_credit",
@@ -377,7 +429,8 @@ def broken(home: Home, fault: str) -> None:
         home.land(
             "conversions",
             "new.csv",
-            "conversion_id,customer_id,converted_at,currency\nx1,k1,2026-01-01,CHF\n",
+            "conversion_id,customer_id,converted_at,currency\nx1,k1,2026-01-01,CHF\n"
+            "x2,k2,2026-01-02,CHF\n",
         )
 
 
@@ -387,7 +440,7 @@ def broken(home: Home, fault: str) -> None:
         ("missing column", 3, "touchpoints/new.csv (quarantined)"),
         ("truncated gzip", 3, "conversions/new.csv.gz (quarantined)"),
         ("text in a number column", 3, "rejected_share"),
-        ("foreign currency", 1, "currency"),
+        ("foreign currency", 1, "no rate of CHF on 2026-01-01 nor in the 7 days before it"),
     ],
 )
 def test_fault_stops_the_run_and_leaves_the_published_version(

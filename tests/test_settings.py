@@ -118,6 +118,7 @@ def test_declared_contract_is_valid_and_matches_the_interface() -> None:
         "conversions": ["conversion_id", "customer_id", "converted_at"],
         "spend": ["date", "channel", "cost"],
         "identities": ["anonymous_id", "customer_id", "linked_at"],
+        "rates": ["date", "currency", "rate"],
         "lift_tests": ["channel", "lift", "standard_error"],
     }
     assert [export.name for export in contract.values() if not export.optional] == [

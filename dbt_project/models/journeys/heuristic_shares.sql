@@ -1,4 +1,5 @@
-{#- What each touch of a converting journey gets of one conversion, by each heuristic. -#}
+{#- What each touch of a journey that ends in a conversion, cancelled or not, gets of it by each
+    heuristic. -#}
 
 with touches as (
 
@@ -27,7 +28,7 @@ with touches as (
             and touches.journey_start = journeys.journey_start
     inner join {{ ref('stg_channels') }} as channels
         on touches.channel_index = channels.channel_index
-    where touches.conversions > 0 and touches.is_in_window
+    where touches.converted_at is not null and touches.is_in_window
 
 ),
 

@@ -145,6 +145,7 @@ present as (
             shares.customer_key = journeys.customer_key
             and shares.goal = journeys.goal
             and shares.journey_start = journeys.journey_start
+    where journeys.conversions > 0
 
 ),
 

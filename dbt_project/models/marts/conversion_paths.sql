@@ -28,6 +28,7 @@ journeys as (
             paths.customer_key = journeys.customer_key
             and paths.goal = journeys.goal
             and paths.journey_start = journeys.journey_start
+            and journeys.conversions > 0
     inner join {{ ref('conversion_instants') }} as instants
         on
             journeys.customer_key = instants.customer_key

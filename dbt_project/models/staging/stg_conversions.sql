@@ -28,12 +28,16 @@ select
     booked.goal,
     booked.status,
     booked.currency,
-    booked.revenue,
+    {{ converted('booked.revenue', 'booked.currency') }} as revenue,
     cancelled.conversion_id is not null as is_cancelled,
     booked.converted_at,
     cancelled.converted_at as cancelled_at
 from booked
 left join cancelled on booked.conversion_id = cancelled.conversion_id
+left join {{ ref('stg_rates') }} as rates
+    on
+        booked.currency = rates.currency
+        and {{ local_date('booked.converted_at') }} = rates.date
 left join {{ ref('stg_identities') }} as i
     on
         booked.customer_id = i.anonymous_id

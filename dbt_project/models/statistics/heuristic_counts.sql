@@ -29,6 +29,7 @@ inner join {{ ref('conversion_instants') }} as instants
         shares.customer_key = instants.customer_key
         and shares.goal = instants.goal
         and shares.converted_at = instants.converted_at
+        and instants.conversions > 0
 group by
     shares.segment, shares.segment_value, shares.goal, shares.replicate_group, shares.channel_index
 {{ 'union all' if not loop.last }}

@@ -1,0 +1,3 @@
+{{ config(schema='statistics') }}
+
+{{ credit_of_touches('is_cancelled') }}
