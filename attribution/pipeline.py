@@ -15,6 +15,7 @@ from typing import Any
 
 import duckdb
 
+from attribution import changes
 from attribution import publish as versions
 from attribution.contract import read_contract
 from attribution.erase import erase as erase_from_state
@@ -50,6 +51,7 @@ class Line:
     overrides : settings by name that stand above dbt_project.yml, as `--set` gives them.
     run_date : the day up to which exports count; None means the newest day in them.
     progress : called with (step, done, total, what).
+    full : build all journeys anew, whatever changed since the last build.
     """
 
     folders: Folders
@@ -57,6 +59,7 @@ class Line:
     overrides: Mapping[str, Any] = field(default_factory=dict)
     run_date: date | None = None
     progress: Progress = lambda *_: None
+    full: bool = False
 
     @classmethod
     def from_environment(
@@ -73,8 +76,8 @@ class Line:
 def run(line: Line, *, full: bool = False) -> dict[str, Figures]:
     """All steps under one lock; figures by step.
 
-    full : ignore what earlier nights left beside the raw tables, such as dbt's parsed project;
-        every model is built anew in either case.
+    full : ignore what earlier nights left beside the raw tables: dbt's parsed project, and the
+        journeys of customers who have not changed since.
 
     Raises
     ------
@@ -84,7 +87,7 @@ def run(line: Line, *, full: bool = False) -> dict[str, Figures]:
     with lock(line.folders):
         if full:
             shutil.rmtree(line.folders.state / "dbt", ignore_errors=True)
-        return _take_all(line)
+        return _take_all(replace(line, full=full))
 
 
 def run_step(line: Line, step: str, run: str | None = None) -> Figures:
@@ -241,9 +244,20 @@ def _build(line: Line, record: RunRecord) -> Figures:
         with transaction(con):
             con.execute("delete from raw._run")
             con.execute("insert into raw._run values (?, ?, ?, ?)", [run_date, *times])
+        reason = changes.begin(con, line.folders, line.settings)
+    if line.full:
+        reason = "asked for"
     record.run_date = run_date.isoformat()
-    nodes = _dbt(line, "build", "seeds", "models/staging", "models/journeys", "models/statistics")
+    nodes = _dbt(line, "build", "path:seeds", "path:models/staging", exclude=["stg_customers"])
+    if reason is None:
+        with open_warehouse(line.folders, line.settings) as con:
+            reason, changed = changes.compare(con, line.settings)
+    nodes += _dbt(
+        line, "build", "stg_customers", "path:models/journeys", "path:models/statistics",
+        full=reason is not None,
+    )  # fmt: skip
     with open_warehouse(line.folders, line.settings) as con:
+        changes.end(con, line.folders, line.settings)
         conversions = scalar(
             con,
             "select count(*) from journeys.journey_conversions "
@@ -270,6 +284,7 @@ def _build(line: Line, record: RunRecord) -> Figures:
     return {
         "run_date": run_date.isoformat(),
         "nodes": nodes,
+        "customers_built": f"all: {reason}" if reason else changed,
         "conversions": conversions,
         "journey_touchpoints": touchpoints,
         "warnings": warnings,
@@ -289,7 +304,7 @@ def _attribute(line: Line, record: RunRecord) -> Figures:
 
 
 def _marts(line: Line, record: RunRecord) -> Figures:
-    return {"nodes": _dbt(line, "marts", "models/marts")}
+    return {"nodes": _dbt(line, "marts", "path:models/marts")}
 
 
 def _stage(line: Line, record: RunRecord) -> Figures:
@@ -329,14 +344,18 @@ _STEPS: dict[str, Callable[[Line, RunRecord], Figures]] = {
 }
 
 
-def _dbt(line: Line, step: str, *folders: str) -> int:
+def _dbt(
+    line: Line, step: str, *selected: str, exclude: Sequence[str] = (), full: bool = False
+) -> int:
     return dbt(
         line.folders,
         line.settings,
         line.overrides,
         [
             *("build", "--exclude-resource-type", "unit_test"),
-            *("--select", *(f"path:{folder}" for folder in folders)),
+            *("--select", *selected),
+            *(("--exclude", *exclude) if exclude else ()),
+            *(("--full-refresh",) if full else ()),
         ],
         progress=lambda done, total, node: line.progress(step, done, total, node),
     )

@@ -1,4 +1,9 @@
 {#- What each touch of a converting journey gets of one conversion, by each heuristic. -#}
+{{ config(
+    materialized='incremental',
+    incremental_strategy='append',
+    pre_hook="{{ forget_changed_customers() }}",
+) }}
 
 with touches as (
 
@@ -27,7 +32,9 @@ with touches as (
             and touches.journey_start = journeys.journey_start
     inner join {{ ref('stg_channels') }} as channels
         on touches.channel_index = channels.channel_index
-    where touches.conversions > 0 and touches.is_in_window
+    where
+        touches.conversions > 0 and touches.is_in_window
+        and {{ is_to_build('touches.customer_key') }}
 
 ),
 

@@ -4,7 +4,13 @@
 
     Two passes of one window each, no lists: the first sees each touch beside its neighbours and so
     where a journey begins and ends, the second spreads the ends over the journey. -#}
+{{ config(
+    materialized='incremental',
+    incremental_strategy='append',
+    pre_hook="{{ forget_changed_customers() }}",
+) }}
 
+{%- set touchpoints = touchpoints_to_build() %}
 with converter_goals as (
 
     select converters.customer_key, goals.goal
@@ -24,6 +30,7 @@ customers as (
     from {{ ref('stg_customers') }} as customers
     left join converter_goals
         on customers.customer_key = converter_goals.customer_key
+    where {{ is_to_build('customers.customer_key') }}
 
 ),
 
@@ -36,7 +43,7 @@ touches_by_goal as (
         channels.channel_index,
         touches.occurred_at,
         customers.goal
-    from {{ ref('stg_touchpoints') }} as touches
+    from {{ touchpoints }} as touches
     inner join customers
         on touches.customer_id = customers.customer_id
     inner join {{ ref('stg_channels') }} as channels

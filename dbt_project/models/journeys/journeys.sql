@@ -1,4 +1,9 @@
 {#- One row a journey. Its coalition, the set of its channels, stands in words of 60 bits. -#}
+{{ config(
+    materialized='incremental',
+    incremental_strategy='append',
+    pre_hook="{{ forget_changed_customers() }}",
+) }}
 
 select
     customer_key,
@@ -28,6 +33,8 @@ select
     min(occurred_at) as started_at,
     max(occurred_at) as ended_at,
     max(converted_at) as converted_at,
+    {{ days_before('-1 * (' ~ lookback_days('goal') ~ ')', 'max(occurred_at)') }} as closes_at,
     bool_or(is_in_window) as is_in_window
 from {{ ref('journey_touchpoints') }}
+where {{ is_to_build('customer_key') }}
 group by customer_key, goal, journey_start

@@ -72,6 +72,7 @@ customers as (
 
     select
         customer_key,
+        customer_id,
         replicate_group,
         {{ replicate_group("customer_id || '/sample'", 1000000) }} as place
     from {{ ref('stg_customers') }}
@@ -82,6 +83,7 @@ drawn as (
 
     select
         population.*,
+        customers.customer_id,
         customers.replicate_group,
         1 / case when rates.rate < 1 then rates.rate else 1e0 end as weight,
         {{ local_date('population.entered_at') }} as entered_on,
@@ -108,7 +110,7 @@ counted as (
 
 select
     goal,
-    cast(row_number() over (order by goal, customer_key) as integer) as customer,
+    cast(row_number() over (order by goal, customer_id) as integer) as customer,
     customer_key,
     replicate_group,
     weight,

@@ -1,0 +1,39 @@
+{#- A night builds anew what changed: the rows of the customers in raw._changed_customers. A table of
+    customers forgets theirs and gets them again; --full-refresh makes it whole. -#}
+
+{#- Before such a model: its rows of changed customers leave, also of those who are gone. -#}
+{% macro forget_changed_customers() -%}
+    {%- if is_incremental() -%}
+        delete from {{ this }} where {{ is_changed('customer_key') }}
+    {%- endif -%}
+{%- endmacro %}
+
+
+{#- In such a model: which rows to build. -#}
+{% macro is_to_build(customer_key) -%}
+    {{ is_changed(customer_key) if is_incremental() else 'true' }}
+{%- endmacro %}
+
+
+{#- In such a model: the touchpoints to build it of. -#}
+{% macro touchpoints_to_build() -%}
+    {%- if not execute %}{% do ref('changed_touchpoints') %}{% endif -%}
+    {{ return(ref('changed_touchpoints') if is_incremental() else ref('stg_touchpoints')) }}
+{%- endmacro %}
+
+
+{% macro is_changed(customer_key) -%}
+    {{ customer_key }} in (select customer_key from {{ source('ledger', '_changed_customers') }})
+{%- endmacro %}
+
+
+{#- Whether a table of counts may take its own former rows, less what they counted of changed
+    customers, plus what is true of these now. Not in unit tests, where tables are inputs alone. -#}
+{% macro is_by_difference() -%}
+    {{ return(
+        execute
+        and not flags.FULL_REFRESH
+        and model.resource_type == 'model'
+        and load_relation(this) is not none
+    ) }}
+{%- endmacro %}
