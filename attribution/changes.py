@@ -30,16 +30,19 @@ CANONICAL = ("touchpoints", *NO_TOUCHPOINTS)
 WORTH = 0.3  # of all customers: where more changed, everything at once is cheaper
 SQL_FILES = (".sql", ".csv", ".yml", ".yaml", ".py")
 
+EARLIER = """
+select run.window_from < last.window_from from raw._run as run, raw._build as last
+"""
 NEW_FILES = """
-create or replace temp table new_files as
-select file_id, export from raw._files where state = 'loaded' and rows_loaded > 0
+insert into raw._new_files
+select distinct file_id from raw._files where state = 'loaded'
 and file_id not in (select file_id from raw._built_files)
 """
 # An own export that brings no row of its own is looked up by others: any of theirs may differ.
 LOOKED_UP = """
-select min(export) from new_files
-where not list_contains(?, export) and file_id not in (
-    select _file_id from staging.all_touchpoints where _file_id in (select file_id from new_files)
+select min(export) from raw._new_files inner join raw._files using (file_id)
+where rows_loaded > 0 and not list_contains(?, export) and file_id not in (
+    select _file_id from staging.all_touchpoints where _file_id in (from raw._new_files)
     union all select _file_id from staging.all_conversions
     union all select _file_id from staging.all_spend
 )
@@ -67,7 +70,7 @@ with moved as (
     union all (from staging.stg_conversions except from former.stg_conversions)
 )
 select customer_id as id from staging.all_touchpoints
-where _file_id in (select file_id from new_files)
+where _file_id in (from raw._new_files)
 union select customer_id from staging.all_touchpoints inner join moved using (_file_id, _row)
 union select customer_id from booked
 union select anonymous_id from relinked
@@ -103,6 +106,12 @@ where (outcome = 'open') <> (converted_at is null and closes_at > run.as_of)
         coalesce(converted_at, ended_at) >= run.window_from
         and (not ? or started_at + (closes_at - ended_at) <= run.as_of)
     )
+union
+select customer_id
+from journeys.customer_entries
+inner join staging.stg_customers using (customer_key)
+cross join raw._run as run
+where entered_at < run.window_from
 """
 CHANGED = """
 insert into raw._changed_customers
@@ -123,7 +132,9 @@ from customers
 left join staging.stg_customers using (customer_id)
 """
 FORMER_JOURNEYS = """
-create table former.journey_touchpoints as from journeys.journey_touchpoints
+create table former.journey_touchpoints as
+select * exclude (touchpoint_id, position, is_open, is_in_window, occurred_at)
+from journeys.journey_touchpoints
 where customer_key in (select customer_key from raw._changed_customers);
 create table former.conversion_instants as from journeys.conversion_instants;
 """
@@ -139,10 +150,15 @@ where customer_id in (select customer_id from raw._changed_customers)
 def begin(con: duckdb.DuckDBPyConnection, folders: Folders, settings: Settings) -> str | None:
     """Why everything must be built anew, or None; then what the last build said is kept."""
     last = con.execute("select settings, project, version from raw._build").fetchone()
+    earlier = scalar(
+        con, "select run.window_from < b.window_from from raw._run as run, raw._build as b"
+    )
     now = (settings.fingerprint(), _project(folders.dbt_project), _version())
     with transaction(con):
         con.execute("delete from raw._build")
         con.execute("drop schema if exists former cascade; create schema former")
+        con.execute("delete from raw._changed_customers; delete from raw._changed_ids")
+        con.execute("delete from raw._new_files")
         if last is None:
             return "no build before this one came to its end"
         for name, was, is_now in zip(
@@ -152,6 +168,9 @@ def begin(con: duckdb.DuckDBPyConnection, folders: Folders, settings: Settings) 
                 return f"another {name} than the last build's"
         if not settings.incremental:
             return "the setting incremental is false"
+        if earlier:
+            return "the window begins before that of the last build"
+        con.execute(NEW_FILES)
         for table in KEPT:
             con.execute(f"create table former.{table} as from staging.{table}")
     return None
@@ -169,7 +188,6 @@ def compare(con: duckdb.DuckDBPyConnection, settings: Settings) -> tuple[str | N
         column = what.removesuffix("s")
         if _distinct(con, column, was) != _distinct(con, column, now):
             return f"other {what} than at the last build", 0
-    con.execute(NEW_FILES)
     looked_up = scalar(con, LOOKED_UP, [list(CANONICAL)])
     if looked_up is not None:
         return f"{looked_up} brought no rows of its own: others may read by it", 0
@@ -178,7 +196,6 @@ def compare(con: duckdb.DuckDBPyConnection, settings: Settings) -> tuple[str | N
         con.execute(GONE)
     con.execute(TIME_PASSED, [settings.fit_journeys == "matured"])
     with transaction(con):
-        con.execute("delete from raw._changed_customers; delete from raw._changed_ids")
         con.execute(CHANGED)
         con.execute(TO_READ)
         changed = _count(con, "raw._changed_customers")
@@ -193,14 +210,14 @@ def end(con: duckdb.DuckDBPyConnection, folders: Folders, settings: Settings) ->
     """Say that the tables are whole."""
     with transaction(con):
         con.execute("drop schema former cascade")
-        con.execute("delete from raw._changed_customers; delete from raw._changed_ids")
-        con.execute("delete from raw._built_files")
+        for table in ("_changed_customers", "_changed_ids", "_new_files", "_built_files"):
+            con.execute(f"delete from raw.{table}")
         con.execute(
             "insert into raw._built_files select distinct file_id from raw._files "
             "where state = 'loaded'"
         )
         con.execute(
-            "insert into raw._build values (?, ?, ?)",
+            "insert into raw._build select ?, ?, ?, window_from from raw._run",
             [settings.fingerprint(), _project(folders.dbt_project), _version()],
         )
 

@@ -248,12 +248,15 @@ def _build(line: Line, record: RunRecord) -> Figures:
     if line.full:
         reason = "asked for"
     record.run_date = run_date.isoformat()
-    nodes = _dbt(line, "build", "path:seeds", "path:models/staging", exclude=["stg_customers"])
+    later = ("stg_customers", "changed_touchpoints")  # of staging, and yet of who changed
+    nodes = _dbt(
+        line, "build", "path:seeds", "path:models/staging", exclude=later, full=reason is not None
+    )
     if reason is None:
         with open_warehouse(line.folders, line.settings) as con:
             reason, changed = changes.compare(con, line.settings)
     nodes += _dbt(
-        line, "build", "stg_customers", "path:models/journeys", "path:models/statistics",
+        line, "build", *later, "path:models/journeys", "path:models/statistics",
         full=reason is not None,
     )  # fmt: skip
     with open_warehouse(line.folders, line.settings) as con:

@@ -30,9 +30,11 @@ create table if not exists raw._run (
     oldest timestamp not null
 );
 create table if not exists raw._build (
-    settings varchar not null, project varchar not null, version varchar not null
+    settings varchar not null, project varchar not null, version varchar not null,
+    window_from timestamp not null
 );
 create table if not exists raw._built_files (file_id bigint not null);
+create table if not exists raw._new_files (file_id bigint not null);
 create table if not exists raw._changed_customers (customer_id varchar, customer_key integer);
 create table if not exists raw._changed_ids (id varchar);
 create table if not exists raw._credit_channels (

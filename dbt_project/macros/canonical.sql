@@ -97,12 +97,27 @@
 
 
 {#- Rows that lose to another of the same key: the later file date wins, then the greater content
-    hash; never the order of arrival. -#}
+    hash; never the order of arrival. Only rows of new files can repeat what was not repeated before. -#}
 {% macro losing_duplicates(rows, key, columns) -%}
     with repeated as (
 
         select {{ key | join(', ') }}
-        from {{ rows }}
+        from {{ rows }} as r
+        {%- if is_by_difference() %}
+        where
+            exists (
+                select 1
+                from (
+                    select {{ key | join(', ') }} from {{ this }}
+                    union all
+                    select {{ key | join(', ') }} from {{ rows }} where {{ is_new('_file_id') }}
+                ) as suspect
+                where
+                    {%- for column in key %}
+                    suspect.{{ column }} = r.{{ column }}{{ ' and' if not loop.last }}
+                    {%- endfor %}
+            )
+        {%- endif %}
         group by {{ key | join(', ') }}
         having count(*) > 1
 

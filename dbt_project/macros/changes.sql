@@ -27,6 +27,12 @@
 {%- endmacro %}
 
 
+{#- Whether a file came since the last build. -#}
+{% macro is_new(file_id) -%}
+    {{ file_id }} in (select file_id from {{ source('ledger', '_new_files') }})
+{%- endmacro %}
+
+
 {#- Whether a table of counts may take its own former rows, less what they counted of changed
     customers, plus what is true of these now. Not in unit tests, where tables are inputs alone. -#}
 {% macro is_by_difference() -%}

@@ -6,14 +6,7 @@
 
 with entries as (
 
-    select
-        touches.customer_key,
-        touches.goal,
-        min(touches.occurred_at) as entered_at
-    from {{ ref('journey_touchpoints') }} as touches
-    cross join {{ source('ledger', '_run') }} as run
-    where touches.occurred_at >= run.window_from
-    group by touches.customer_key, touches.goal
+    select customer_key, goal, entered_at from {{ ref('customer_entries') }}
 
 ),
 

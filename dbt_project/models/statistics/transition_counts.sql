@@ -5,16 +5,34 @@
 
 {%- set order = markov_order() | int %}
 {%- set by_difference = is_by_difference() and not var('segments') %}
+{%- set columns %}
+        customer_key,
+        goal,
+        journey_start,
+        replicate_group,
+        channel_index,
+        {% for back in range(1, order + 1) -%}
+        previous_channel_index{{ '_' ~ back if back > 1 }},
+        {% endfor -%}
+        is_last,
+        conversions,
+        fit_weight,
+        converted_at,
+{%- endset %}
 with touches as (
 
-    select *, 1 as sign
+    select
+        {{- columns }}
+        1 as sign
     from {{ ref('journey_touchpoints') }}
     {%- if by_difference %}
     where {{ is_changed('customer_key') }}
 
     union all
 
-    select *, -1 as sign
+    select
+        {{- columns }}
+        -1 as sign
     from {{ source('former', 'journey_touchpoints') }}
     {%- endif %}
 
