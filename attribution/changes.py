@@ -100,18 +100,11 @@ select distinct customer_id
 from journeys.journeys as j
 inner join staging.stg_customers using (customer_key)
 cross join raw._run as run
-where (outcome = 'open') <> (converted_at is null and closes_at > run.as_of)
-    or is_in_window <> (coalesce(converted_at, ended_at) >= run.window_from)
+where is_in_window <> (coalesce(converted_at, ended_at) >= run.window_from)
     or (fit_weight > 0) <> (
         coalesce(converted_at, ended_at) >= run.window_from
         and (not ? or started_at + (closes_at - ended_at) <= run.as_of)
     )
-union
-select customer_id
-from journeys.customer_entries
-inner join staging.stg_customers using (customer_key)
-cross join raw._run as run
-where entered_at < run.window_from
 """
 CHANGED = """
 insert into raw._changed_customers
@@ -133,7 +126,7 @@ left join staging.stg_customers using (customer_id)
 """
 FORMER_JOURNEYS = """
 create table former.journey_touchpoints as
-select * exclude (touchpoint_id, position, is_open, is_in_window, occurred_at)
+select * exclude (touchpoint_id, position, is_in_window, occurred_at)
 from journeys.journey_touchpoints
 where customer_key in (select customer_key from raw._changed_customers);
 create table former.conversion_instants as from journeys.conversion_instants;
@@ -150,9 +143,7 @@ where customer_id in (select customer_id from raw._changed_customers)
 def begin(con: duckdb.DuckDBPyConnection, folders: Folders, settings: Settings) -> str | None:
     """Why everything must be built anew, or None; then what the last build said is kept."""
     last = con.execute("select settings, project, version from raw._build").fetchone()
-    earlier = scalar(
-        con, "select run.window_from < b.window_from from raw._run as run, raw._build as b"
-    )
+    earlier = scalar(con, EARLIER)
     now = (settings.fingerprint(), _project(folders.dbt_project), _version())
     with transaction(con):
         con.execute("delete from raw._build")

@@ -9,6 +9,26 @@
 {%- endmacro %}
 
 
+{#- Journeys that no one touched again close by time alone, and open where a run goes back. -#}
+{% macro close_journeys() -%}
+    {%- if is_incremental() -%}
+        {%- set is_open = 'closes_at > (select as_of from ' ~ source('ledger', '_run') ~ ')' -%}
+        update {{ this }}
+        set outcome = case when {{ is_open }} then 'open' else 'null' end
+        where outcome = case when {{ is_open }} then 'null' else 'open' end
+    {%- endif -%}
+{%- endmacro %}
+
+
+{#- Customers whose first touch in the window is no longer inside. -#}
+{% macro forget_entries_before_the_window() -%}
+    {%- if is_incremental() -%}
+        delete from {{ this }}
+        where entered_at < (select window_from from {{ source('ledger', '_run') }})
+    {%- endif -%}
+{%- endmacro %}
+
+
 {#- In such a model: which rows to build. -#}
 {% macro is_to_build(customer_key) -%}
     {{ is_changed(customer_key) if is_incremental() else 'true' }}

@@ -148,9 +148,6 @@ beside_run as (
     select
         in_journeys.*,
         run.as_of,
-        in_journeys.converted_at is null
-        and in_journeys.ended_at > {{ days_before(lookback_days('in_journeys.goal'), 'run.as_of') }}
-            as is_open,
         coalesce(in_journeys.converted_at, in_journeys.ended_at) >= run.window_from as is_in_window
     from in_journeys
     cross join {{ source('ledger', '_run') }} as run
@@ -170,7 +167,6 @@ select
         as previous_channel_index{{ '_' ~ back if back > 1 }},
     {% endfor -%}
     is_last,
-    is_open,
     conversions,
     -- the journey's weight in a fit: its conversions, else one journey without
     {% if var('fit_journeys') == 'matured' -%}
