@@ -94,17 +94,21 @@ where not exists (
         and staged.customer_id = customers.customer_id
 )
 """
+# Journeys that left the window, or grew old enough for a fit of matured ones.
 TIME_PASSED = """
 insert into changed_ids
-select distinct customer_id
-from journeys.journeys as j
-inner join staging.stg_customers using (customer_key)
-cross join raw._run as run
-where is_in_window <> (coalesce(converted_at, ended_at) >= run.window_from)
-    or (fit_weight > 0) <> (
-        coalesce(converted_at, ended_at) >= run.window_from
-        and (not ? or started_at + (closes_at - ended_at) <= run.as_of)
-    )
+select customer_id
+from staging.stg_customers
+where customer_key in (
+    select customer_key from journeys.journeys as j, raw._run as run
+    where is_in_window <> (coalesce(converted_at, ended_at) >= run.window_from) {matured}
+)
+"""
+MATURED = """
+or (fit_weight > 0) <> (
+    coalesce(converted_at, ended_at) >= run.window_from
+    and started_at + (closes_at - ended_at) <= run.as_of
+)
 """
 CHANGED = """
 insert into raw._changed_customers
@@ -152,11 +156,11 @@ def begin(con: duckdb.DuckDBPyConnection, folders: Folders, settings: Settings) 
         con.execute("delete from raw._new_files")
         if last is None:
             return "no build before this one came to its end"
-        for name, was, is_now in zip(
-            ("settings", "dbt project", "version"), last, now, strict=True
+        for what, was, is_now in zip(
+            ("other settings", "another dbt project", "another version"), last, now, strict=True
         ):
             if was != is_now:
-                return f"another {name} than the last build's"
+                return f"{what} than at the last build"
         if not settings.incremental:
             return "the setting incremental is false"
         if earlier:
@@ -185,15 +189,15 @@ def compare(con: duckdb.DuckDBPyConnection, settings: Settings) -> tuple[str | N
     con.execute(CHANGED_IDS)
     if scalar(con, IS_GONE, [list(NO_TOUCHPOINTS)]):
         con.execute(GONE)
-    con.execute(TIME_PASSED, [settings.fit_journeys == "matured"])
-    with transaction(con):
-        con.execute(CHANGED)
-        con.execute(TO_READ)
-        changed = _count(con, "raw._changed_customers")
-        known = _count(con, "staging.stg_customers")
-        if changed > WORTH * known:
-            return f"{changed} customers changed, of {known}", changed
-        con.execute(FORMER_JOURNEYS)
+    is_matured = settings.fit_journeys == "matured"
+    con.execute(TIME_PASSED.format(matured=MATURED if is_matured else ""))
+    con.execute(CHANGED)
+    changed = _count(con, "raw._changed_customers")
+    known = _count(con, "staging.stg_customers")
+    if changed > WORTH * known:
+        return f"{changed} customers changed, of {known}", changed
+    con.execute(TO_READ)
+    con.execute(FORMER_JOURNEYS)
     return None, changed
 
 

@@ -40,6 +40,9 @@ from attribution.transform import dbt
 from attribution.validation import gate
 from attribution.warehouse import open_published, open_warehouse, scalar, transaction
 
+# Built once it is known who changed.
+CUSTOMERS_OF_STAGING = ("changed_touchpoints", "stg_customers")
+
 Figures = dict[str, Any]
 Progress = Callable[[str, int, int, str], None]
 
@@ -248,15 +251,15 @@ def _build(line: Line, record: RunRecord) -> Figures:
     if line.full:
         reason = "asked for"
     record.run_date = run_date.isoformat()
-    later = ("stg_customers", "changed_touchpoints")  # of staging, and yet of who changed
     nodes = _dbt(
-        line, "build", "path:seeds", "path:models/staging", exclude=later, full=reason is not None
-    )
+        line, "build", "path:seeds", "path:models/staging",
+        exclude=CUSTOMERS_OF_STAGING, full=reason is not None,
+    )  # fmt: skip
     if reason is None:
         with open_warehouse(line.folders, line.settings) as con:
             reason, changed = changes.compare(con, line.settings)
     nodes += _dbt(
-        line, "build", *later, "path:models/journeys", "path:models/statistics",
+        line, "build", *CUSTOMERS_OF_STAGING, "path:models/journeys", "path:models/statistics",
         full=reason is not None,
     )  # fmt: skip
     with open_warehouse(line.folders, line.settings) as con:
