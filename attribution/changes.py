@@ -2,8 +2,9 @@
 
 Staging is built whole every night. What its tables said after the last build is kept in the schema
 `former` until this one ends: differences between the two, rows of new files, touchpoints that left
-with their file, and journeys that closed or left the window by time alone, name the customers. The
-tables of customers then forget these and get them again (macros/changes.sql).
+with their file, and journeys that left the window by time alone, name the customers. The tables of
+customers then forget these and get them again (macros/changes.sql); statistics subtract what
+`former` says of them. What cannot be told customer by customer makes a build full, and is said.
 
 `raw._build` says what the tables were built by, and is empty while a build is under way: one that
 died is followed by a full one.
@@ -18,7 +19,7 @@ import duckdb
 
 from attribution import __version__
 from attribution.settings import Folders, Settings
-from attribution.warehouse import scalar, transaction
+from attribution.warehouse import quote, scalar, transaction
 
 # Of staging, as it was.
 KEPT = (
@@ -37,6 +38,21 @@ NEW_FILES = """
 insert into raw._new_files
 select distinct file_id from raw._files where state = 'loaded'
 and file_id not in (select file_id from raw._built_files)
+"""
+# Indices of channels follow their order; who converts on one goal has journeys towards each.
+OTHER_CHANNELS = """
+select exists (
+    (select channel from former.stg_channels except select channel from staging.stg_channels)
+    union all
+    (select channel from staging.stg_channels except select channel from former.stg_channels)
+)
+"""
+OTHER_GOALS = """
+select exists (
+    (select goal from journeys.conversion_instants except select goal from staging.stg_conversions)
+    union all
+    (select goal from staging.stg_conversions except select goal from journeys.conversion_instants)
+)
 """
 # An own export that brings no row of its own is looked up by others: any of theirs may differ.
 LOOKED_UP = """
@@ -167,7 +183,7 @@ def begin(con: duckdb.DuckDBPyConnection, folders: Folders, settings: Settings) 
             return "the window begins before that of the last build"
         con.execute(NEW_FILES)
         for table in KEPT:
-            con.execute(f"create table former.{table} as from staging.{table}")
+            con.execute(f"create table former.{quote(table)} as from staging.{quote(table)}")
     return None
 
 
@@ -176,12 +192,8 @@ def compare(con: duckdb.DuckDBPyConnection, settings: Settings) -> tuple[str | N
 
     Returns why everything must be built anew, or None, and how many customers changed.
     """
-    for what, was, now in (
-        ("channels", "former.stg_channels", "staging.stg_channels"),
-        ("goals", "journeys.conversion_instants", "staging.stg_conversions"),
-    ):
-        column = what.removesuffix("s")
-        if _distinct(con, column, was) != _distinct(con, column, now):
+    for what, sql in (("channels", OTHER_CHANNELS), ("goals", OTHER_GOALS)):
+        if scalar(con, sql):
             return f"other {what} than at the last build", 0
     looked_up = scalar(con, LOOKED_UP, [list(CANONICAL)])
     if looked_up is not None:
@@ -192,8 +204,8 @@ def compare(con: duckdb.DuckDBPyConnection, settings: Settings) -> tuple[str | N
     is_matured = settings.fit_journeys == "matured"
     con.execute(TIME_PASSED.format(matured=MATURED if is_matured else ""))
     con.execute(CHANGED)
-    changed = _count(con, "raw._changed_customers")
-    known = _count(con, "staging.stg_customers")
+    changed = int(str(scalar(con, "select count(*) from raw._changed_customers")))
+    known = int(str(scalar(con, "select count(*) from staging.stg_customers")))
     if changed > WORTH * known:
         return f"{changed} customers changed, of {known}", changed
     con.execute(TO_READ)
@@ -206,7 +218,7 @@ def end(con: duckdb.DuckDBPyConnection, folders: Folders, settings: Settings) ->
     with transaction(con):
         con.execute("drop schema former cascade")
         for table in ("_changed_customers", "_changed_ids", "_new_files", "_built_files"):
-            con.execute(f"delete from raw.{table}")
+            con.execute(f"delete from raw.{quote(table)}")
         con.execute(
             "insert into raw._built_files select distinct file_id from raw._files "
             "where state = 'loaded'"
@@ -228,11 +240,3 @@ def _project(folder: Path) -> str:
 
 def _version() -> str:
     return f"attribution {__version__}, duckdb {duckdb.__version__}"
-
-
-def _distinct(con: duckdb.DuckDBPyConnection, column: str, table: str) -> set[str]:
-    return {value for (value,) in con.execute(f"select distinct {column} from {table}").fetchall()}
-
-
-def _count(con: duckdb.DuckDBPyConnection, table: str) -> int:
-    return int(str(scalar(con, f"select count(*) from {table}")))
