@@ -11,19 +11,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
+from functools import partial
 from typing import Any
 
 import duckdb
 
-from attribution import changes
 from attribution import publish as versions
+from attribution.build import build
 from attribution.contract import read_contract
 from attribution.erase import erase as erase_from_state
 from attribution.errors import (
     AttributionError,
     EraseError,
-    NoConversions,
-    NoTouchpoints,
     OutOfOrder,
     StepError,
 )
@@ -32,16 +31,12 @@ from attribution.reading import ReadingProcess
 from attribution.rebuild import rebuild as rebuild_warehouse
 from attribution.retention import expire_files, expire_quarantine
 from attribution.room import check_publish
-from attribution.run_date import bounds, newest_day
 from attribution.runs import STEPS, RunRecord, lock
 from attribution.settings import Folders, Settings, hmac_key, load_settings, one_line
 from attribution.suppression import people
 from attribution.transform import dbt
 from attribution.validation import gate
-from attribution.warehouse import open_published, open_warehouse, scalar, transaction
-
-# Built once it is known who changed.
-CUSTOMERS_OF_STAGING = ("changed_touchpoints", "stg_customers")
+from attribution.warehouse import open_published, open_warehouse
 
 Figures = dict[str, Any]
 Progress = Callable[[str, int, int, str], None]
@@ -238,63 +233,11 @@ def _check_exports(line: Line, record: RunRecord) -> Figures:
 
 
 def _build(line: Line, record: RunRecord) -> Figures:
-    contract = read_contract(line.folders.contract)
-    with open_warehouse(line.folders, line.settings) as con:
-        run_date, later = line.run_date, 0
-        if run_date is None:
-            run_date, later = newest_day(con, contract, line.settings)
-        times = bounds(run_date, line.settings)
-        with transaction(con):
-            con.execute("delete from raw._run")
-            con.execute("insert into raw._run values (?, ?, ?, ?)", [run_date, *times])
-        reason = changes.begin(con, line.folders, line.settings)
-    if line.full:
-        reason = "asked for"
-    record.run_date = run_date.isoformat()
-    nodes = _dbt(
-        line, "build", "path:seeds", "path:models/staging",
-        exclude=CUSTOMERS_OF_STAGING, full=reason is not None,
-    )  # fmt: skip
-    if reason is None:
-        with open_warehouse(line.folders, line.settings) as con:
-            reason, changed = changes.compare(con, line.settings)
-    nodes += _dbt(
-        line, "build", *CUSTOMERS_OF_STAGING, "path:models/journeys", "path:models/statistics",
-        full=reason is not None,
-    )  # fmt: skip
-    with open_warehouse(line.folders, line.settings) as con:
-        changes.end(con, line.folders, line.settings)
-        conversions = scalar(
-            con,
-            "select count(*) from journeys.journey_conversions "
-            "where is_in_window and not is_cancelled",
-        )
-        touchpoints = scalar(con, "select count(*) from journeys.journey_touchpoints")
-        goals = con.execute("select distinct goal from journeys.journey_conversions").fetchall()
-    warnings = [
-        f"lookback_days_by_goal: no conversion is of the goal {goal!r}"
-        for goal in sorted(set(line.settings.lookback_days_by_goal) - {goal for (goal,) in goals})
-    ]
-    if later:
-        warnings.append(f"{later} rows are later than {run_date} and do not count")
-    if not conversions:
-        raise NoConversions(
-            f"build: no conversion in the {line.settings.window_days} days up to {run_date}: "
-            "deliver conversions, choose another --date, or widen window_days"
-        )
-    if not touchpoints:
-        raise NoTouchpoints(
-            f"build: no touchpoint up to {run_date} is in any journey: deliver touchpoints, choose "
-            "another --date, or widen lookback_days"
-        )
-    return {
-        "run_date": run_date.isoformat(),
-        "nodes": nodes,
-        "customers_built": f"all: {reason}" if reason else changed,
-        "conversions": conversions,
-        "journey_touchpoints": touchpoints,
-        "warnings": warnings,
-    }
+    figures = build(
+        line.folders, line.settings, line.run_date, line.full, partial(_dbt, line, "build")
+    )
+    record.run_date = figures["run_date"]
+    return figures
 
 
 def _check_statistics(line: Line, record: RunRecord) -> Figures:
