@@ -11,18 +11,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
+from functools import partial
 from typing import Any
 
 import duckdb
 
 from attribution import publish as versions
+from attribution.build import build
 from attribution.contract import read_contract
 from attribution.erase import erase as erase_from_state
 from attribution.errors import (
     AttributionError,
     EraseError,
-    NoConversions,
-    NoTouchpoints,
     OutOfOrder,
     StepError,
 )
@@ -31,14 +31,13 @@ from attribution.reading import ReadingProcess
 from attribution.rebuild import rebuild as rebuild_warehouse
 from attribution.retention import expire_files, expire_quarantine
 from attribution.room import check_publish
-from attribution.run_date import bounds, newest_day
 from attribution.runs import STEPS, RunRecord, lock
 from attribution.settings import Folders, Settings, hmac_key, load_settings, one_line
 from attribution.suppression import people
 from attribution.telling import told
 from attribution.transform import dbt
 from attribution.validation import gate
-from attribution.warehouse import open_published, open_warehouse, scalar, transaction
+from attribution.warehouse import open_published, open_warehouse
 
 Figures = dict[str, Any]
 Progress = Callable[[str, int, int, str], None]
@@ -51,6 +50,7 @@ class Line:
     overrides : settings by name that stand above dbt_project.yml, as `--set` gives them.
     run_date : the day up to which exports count; None means the newest day in them.
     progress : called with (step, done, total, what).
+    full : build all journeys anew, whatever changed since the last build.
     """
 
     folders: Folders
@@ -58,6 +58,7 @@ class Line:
     overrides: Mapping[str, Any] = field(default_factory=dict)
     run_date: date | None = None
     progress: Progress = lambda *_: None
+    full: bool = False
 
     @classmethod
     def from_environment(
@@ -74,8 +75,8 @@ class Line:
 def run(line: Line, *, full: bool = False) -> dict[str, Figures]:
     """All steps under one lock; figures by step.
 
-    full : ignore what earlier nights left beside the raw tables, such as dbt's parsed project;
-        every model is built anew in either case.
+    full : ignore what earlier nights left beside the raw tables: dbt's parsed project, and the
+        journeys of customers who have not changed since.
 
     Raises
     ------
@@ -85,7 +86,7 @@ def run(line: Line, *, full: bool = False) -> dict[str, Figures]:
     with lock(line.folders):
         if full:
             shutil.rmtree(line.folders.state / "dbt", ignore_errors=True)
-        return _take_all(line)
+        return _take_all(replace(line, full=full))
 
 
 def run_step(line: Line, step: str, run: str | None = None) -> Figures:
@@ -233,48 +234,11 @@ def _check_exports(line: Line, record: RunRecord) -> Figures:
 
 
 def _build(line: Line, record: RunRecord) -> Figures:
-    contract = read_contract(line.folders.contract)
-    with open_warehouse(line.folders, line.settings) as con:
-        run_date, later = line.run_date, 0
-        if run_date is None:
-            run_date, later = newest_day(con, contract, line.settings)
-        times = bounds(run_date, line.settings)
-        with transaction(con):
-            con.execute("delete from raw._run")
-            con.execute("insert into raw._run values (?, ?, ?, ?)", [run_date, *times])
-    record.run_date = run_date.isoformat()
-    nodes = _dbt(line, "build", "seeds", "models/staging", "models/journeys", "models/statistics")
-    with open_warehouse(line.folders, line.settings) as con:
-        conversions = scalar(
-            con,
-            "select count(*) from journeys.journey_conversions "
-            "where is_in_window and not is_cancelled",
-        )
-        touchpoints = scalar(con, "select count(*) from journeys.journey_touchpoints")
-        goals = con.execute("select distinct goal from journeys.journey_conversions").fetchall()
-    warnings = [
-        f"lookback_days_by_goal: no conversion is of the goal {goal!r}"
-        for goal in sorted(set(line.settings.lookback_days_by_goal) - {goal for (goal,) in goals})
-    ]
-    if later:
-        warnings.append(f"{later} rows are later than {run_date} and do not count")
-    if not conversions:
-        raise NoConversions(
-            f"build: no conversion in the {line.settings.window_days} days up to {run_date}: "
-            "deliver conversions, choose another --date, or widen window_days"
-        )
-    if not touchpoints:
-        raise NoTouchpoints(
-            f"build: no touchpoint up to {run_date} is in any journey: deliver touchpoints, choose "
-            "another --date, or widen lookback_days"
-        )
-    return {
-        "run_date": run_date.isoformat(),
-        "nodes": nodes,
-        "conversions": conversions,
-        "journey_touchpoints": touchpoints,
-        "warnings": warnings,
-    }
+    figures = build(
+        line.folders, line.settings, line.run_date, line.full, partial(_dbt, line, "build")
+    )
+    record.run_date = figures["run_date"]
+    return figures
 
 
 def _check_statistics(line: Line, record: RunRecord) -> Figures:
@@ -290,7 +254,7 @@ def _attribute(line: Line, record: RunRecord) -> Figures:
 
 
 def _marts(line: Line, record: RunRecord) -> Figures:
-    return {"nodes": _dbt(line, "marts", "models/marts")}
+    return {"nodes": _dbt(line, "marts", "path:models/marts")}
 
 
 def _stage(line: Line, record: RunRecord) -> Figures:
@@ -331,14 +295,18 @@ _STEPS: dict[str, Callable[[Line, RunRecord], Figures]] = {
 }
 
 
-def _dbt(line: Line, step: str, *folders: str) -> int:
+def _dbt(
+    line: Line, step: str, *selected: str, exclude: Sequence[str] = (), full: bool = False
+) -> int:
     return dbt(
         line.folders,
         line.settings,
         line.overrides,
         [
             *("build", "--exclude-resource-type", "unit_test"),
-            *("--select", *(f"path:{folder}" for folder in folders)),
+            *("--select", *selected),
+            *(("--exclude", *exclude) if exclude else ()),
+            *(("--full-refresh",) if full else ()),
         ],
         progress=lambda done, total, node: line.progress(step, done, total, node),
     )

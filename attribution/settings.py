@@ -96,6 +96,7 @@ class Settings(BaseModel):
     critical_checks: list[str]
     retention_days: Days | Literal["all"]
     quarantine_days: Days
+    incremental: bool
     keep_versions: Annotated[int, Field(ge=2, le=1000)]
     memory_limit: Annotated[str, Field(pattern=r"^\d+(\.\d+)?\s?[KMGT]i?B$")]
 

@@ -29,6 +29,14 @@ create table if not exists raw._run (
     run_date date not null, as_of timestamp not null, window_from timestamp not null,
     oldest timestamp not null
 );
+create table if not exists raw._build (
+    settings varchar not null, project varchar not null, version varchar not null,
+    window_from timestamp not null
+);
+create table if not exists raw._built_files (file_id bigint not null);
+create table if not exists raw._new_files (file_id bigint not null);
+create table if not exists raw._changed_customers (customer_id varchar, customer_key integer);
+create table if not exists raw._changed_ids (id varchar);
 create table if not exists raw._credit_channels (
     model varchar, goal varchar, segment varchar, segment_value varchar, channel varchar,
     conversions decimal(38, 12), revenue decimal(38, 12), share double, share_low double,

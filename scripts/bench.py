@@ -1,4 +1,5 @@
-"""Time and memory of the line's steps on generated touchpoints, beside one scan of the same file.
+"""Time and memory of the line's steps on generated touchpoints, beside one scan of the same file;
+then of whole nights that touch a part of the customers, beside full ones of the same data.
 
 The physical limit is decoding every column of the Parquet export once: hash sums of the texts, the
 newest time. Each step runs in a process of its own; CPU seconds are what its process used, memory
@@ -51,6 +52,24 @@ copy (
     from range($touchpoints) as r(i)
 ) to '{path}' (format parquet)
 """
+# One more day, on which each of so many customers is touched once.
+NIGHT = """
+copy (
+    select
+        'n' || $night || lpad(i::varchar, 9, '0') as touchpoint_id,
+        'C' || lpad((i * ($customers // $touched) % $customers)::varchar, 9, '0') as customer_id,
+        timestamp '2026-04-01' + to_days($night::integer)
+        + to_microseconds((hash(i) % 86400)::bigint * 1000000) as occurred_at,
+        'channel_' || lpad(
+            floor(20 * power((hash(i * 31 + 5) % 1000000) / 1e6, 2.2))::int::varchar, 3, '0'
+        ) as channel,
+        'campaign_' || (hash(i * 3) % 300) as campaign,
+        case when hash(i * 5) % 3 = 0 then 'impression' else 'click' end as interaction,
+        'digital' as mode
+    from range($touched) as r(i)
+) to '{path}' (format parquet)
+"""
+NIGHTS = (0.005, 0.09)
 CONVERSIONS = """
 copy (
     select
@@ -85,8 +104,29 @@ def measure(home: Path, touchpoints: int) -> dict[str, dict[str, float]]:
     figures = {"decode scan": scan(export), "start-up": command(home, "--version")}
     for step in STEPS:
         figures[" ".join(step)] = command(home, *step, "--set", "pseudonymise=false")
+    for number, share in enumerate(NIGHTS):
+        land_night(home, number, touchpoints // 5, share)
+        hashes = []
+        for name, options in ((night(share), ()), (f"{night(share)}, full", ("--full",))):
+            figures[name] = command(home, "run", "--set", "pseudonymise=false", *options)
+            manifest = json.loads((home / "publish" / "current" / "manifest.json").read_text())
+            tables = manifest["tables"].items()
+            hashes.append({table: entry.get("sha256") for table, entry in tables})
+            print(f"{name}: customers built {manifest['steps']['build']['customers_built']}")
+        if hashes[0] != hashes[1]:
+            sys.exit(f"bench: {night(share)} published other tables than a full run")
     shutil.rmtree(home / "publish")
     return figures
+
+
+def night(share: float) -> str:
+    return f"night {share * 100:g} %"
+
+
+def land_night(home: Path, number: int, customers: int, share: float) -> None:
+    path = home / "landing" / "touchpoints" / f"touchpoints_2026-04-{1 + number:02}.parquet"
+    parameters = {"night": number, "customers": customers, "touched": int(customers * share)}
+    duckdb.execute(NIGHT.format(path=str(path).replace("'", "''")), parameters)
 
 
 def generate(home: Path, touchpoints: int) -> None:
@@ -167,6 +207,11 @@ def show_slope(results: dict[int, dict[str, dict[str, float]]]) -> None:
     print(f"\nslope from {small:,} to {large:,} touchpoints, in decode scans of the difference")
     print(f"{'SQL of the line':<18}{sql:>9.2f} s cpu{sql / limit:>9.1f}")
     print(f"{'landing to publish':<18}{whole:>9.2f} s cpu{whole / limit:>9.1f}")
+    for share in NIGHTS:
+        part, full = grown([night(share)]), grown([f"{night(share)}, full"])
+        print(
+            f"{night(share):<18}{part:>9.2f} s cpu; a full one {full:.2f}, {full / part:.1f} times"
+        )
 
 
 def _machine() -> str:

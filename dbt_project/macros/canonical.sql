@@ -60,13 +60,64 @@
 {%- endmacro %}
 
 
+{#- Touchpoints, each once, with channel and customer; see stg_touchpoints. -#}
+{% macro staged_touchpoints(rows) -%}
+    with touchpoints as (
+
+        select *
+        from {{ rows }} as t
+        where {{ is_staged('t', 'touchpoints') }}
+
+    )
+
+    select
+        t.touchpoint_id,
+        coalesce(i.customer_id, t.customer_id) as customer_id,
+        t.occurred_at,
+        coalesce(t.channel, m.channel) as channel,
+        t.source,
+        t.medium,
+        t.campaign,
+        t.interaction,
+        t.mode,
+        t.cost,
+        i.customer_id is not null as was_anonymous
+    from touchpoints as t
+    left join {{ ref('stg_identities') }} as i
+        on
+            t.customer_id = i.anonymous_id
+            and t.occurred_at > i.valid_after
+            and t.occurred_at <= i.valid_until
+    left join {{ ref('stg_channel_map') }} as m
+        on
+            case when t.channel is null then coalesce(t.source, '') end = m.source
+            and coalesce(t.medium, '') = m.medium
+            and coalesce(t.campaign, '') = m.campaign
+{%- endmacro %}
+
+
 {#- Rows that lose to another of the same key: the later file date wins, then the greater content
-    hash; never the order of arrival. -#}
+    hash; never the order of arrival. Only rows of new files can repeat what was not repeated before. -#}
 {% macro losing_duplicates(rows, key, columns) -%}
     with repeated as (
 
         select {{ key | join(', ') }}
-        from {{ rows }}
+        from {{ rows }} as r
+        {%- if is_by_difference() %}
+        where
+            exists (
+                select 1
+                from (
+                    select {{ key | join(', ') }} from {{ this }}
+                    union all
+                    select {{ key | join(', ') }} from {{ rows }} where {{ is_new('_file_id') }}
+                ) as suspect
+                where
+                    {%- for column in key %}
+                    suspect.{{ column }} = r.{{ column }}{{ ' and' if not loop.last }}
+                    {%- endfor %}
+            )
+        {%- endif %}
         group by {{ key | join(', ') }}
         having count(*) > 1
 

@@ -1,5 +1,10 @@
 {#- What each touch of a journey that ends in a conversion, cancelled or not, gets of it by each
     heuristic. -#}
+{{ config(
+    materialized='incremental',
+    incremental_strategy='append',
+    pre_hook="{{ forget_changed_customers() }}",
+) }}
 
 with touches as (
 
@@ -28,7 +33,9 @@ with touches as (
             and touches.journey_start = journeys.journey_start
     inner join {{ ref('stg_channels') }} as channels
         on touches.channel_index = channels.channel_index
-    where touches.converted_at is not null and touches.is_in_window
+    where
+        touches.converted_at is not null and touches.is_in_window
+        and {{ is_to_build('touches.customer_key') }}
 
 ),
 

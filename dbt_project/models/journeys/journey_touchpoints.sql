@@ -4,7 +4,13 @@
 
     Two passes of one window each, no lists: the first sees each touch beside its neighbours and so
     where a journey begins and ends, the second spreads the ends over the journey. -#}
+{{ config(
+    materialized='incremental',
+    incremental_strategy='append',
+    pre_hook="{{ forget_changed_customers() }}",
+) }}
 
+{%- set touchpoints = touchpoints_to_build() %}
 with converter_goals as (
 
     select converters.customer_key, goals.goal
@@ -24,6 +30,7 @@ customers as (
     from {{ ref('stg_customers') }} as customers
     left join converter_goals
         on customers.customer_key = converter_goals.customer_key
+    where {{ is_to_build('customers.customer_key') }}
 
 ),
 
@@ -36,7 +43,7 @@ touches_by_goal as (
         channels.channel_index,
         touches.occurred_at,
         customers.goal
-    from {{ ref('stg_touchpoints') }} as touches
+    from {{ touchpoints }} as touches
     inner join customers
         on touches.customer_id = customers.customer_id
     inner join {{ ref('stg_channels') }} as channels
@@ -141,9 +148,6 @@ beside_run as (
     select
         in_journeys.*,
         run.as_of,
-        in_journeys.converted_at is null
-        and in_journeys.ended_at > {{ days_before(lookback_days('in_journeys.goal'), 'run.as_of') }}
-            as is_open,
         coalesce(in_journeys.converted_at, in_journeys.ended_at) >= run.window_from as is_in_window
     from in_journeys
     cross join {{ source('ledger', '_run') }} as run
@@ -163,7 +167,6 @@ select
         as previous_channel_index{{ '_' ~ back if back > 1 }},
     {% endfor -%}
     is_last,
-    is_open,
     conversions,
     -- the journey's weight in a fit: its conversions, else one journey without
     {% if var('fit_journeys') == 'matured' -%}

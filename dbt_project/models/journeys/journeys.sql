@@ -1,4 +1,9 @@
 {#- One row a journey. Its coalition, the set of its channels, stands in words of 60 bits. -#}
+{{ config(
+    materialized='incremental',
+    incremental_strategy='append',
+    pre_hook=["{{ forget_changed_customers() }}", "{{ close_journeys() }}"],
+) }}
 
 select
     customer_key,
@@ -8,7 +13,7 @@ select
     case
         when max(conversions) > 0 then 'converted'
         when max(converted_at) is not null then 'cancelled'
-        when bool_or(is_open) then 'open'
+        when max(closes_at) > max(as_of) then 'open'
         else 'null'
     end as outcome,
     count(*) as touchpoints,
@@ -28,6 +33,16 @@ select
     min(occurred_at) as started_at,
     max(occurred_at) as ended_at,
     max(converted_at) as converted_at,
+    max(closes_at) as closes_at,
     bool_or(is_in_window) as is_in_window
-from {{ ref('journey_touchpoints') }}
+from (
+    select
+        touches.*,
+        {{ days_before('-1 * (' ~ lookback_days('touches.goal') ~ ')', 'touches.occurred_at') }}
+            as closes_at,
+        run.as_of
+    from {{ ref('journey_touchpoints') }} as touches
+    cross join {{ source('ledger', '_run') }} as run
+    where {{ is_to_build('touches.customer_key') }}
+) as touches
 group by customer_key, goal, journey_start

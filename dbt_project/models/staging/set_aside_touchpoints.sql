@@ -1,5 +1,4 @@
-{#- Touchpoints that were loaded and yet do not count. Customers are counted by the id as delivered: a
-    bot comes under one, and stitching all touches before they are counted would cost a join more. -#}
+{#- Touchpoints that were loaded and yet do not count. -#}
 {{ config(materialized='table') }}
 
 with untimely as (
@@ -13,13 +12,7 @@ touches_of_crowded as (
 
     select *
     from {{ ref('all_touchpoints') }}
-    where
-        customer_id in (
-            select customer_id
-            from {{ ref('all_touchpoints') }}
-            group by customer_id
-            having count(*) > {{ var('max_touchpoints_per_customer') }}
-        )
+    where customer_id in (select customer_id from {{ ref('crowded_customers') }})
 
 ),
 

@@ -32,6 +32,7 @@ customers as (
 
     select
         customer_key,
+        customer_id,
         {{ replicate_group("customer_id || '/sample'", 1000000) }} as place
     from {{ ref('stg_customers') }}
 
@@ -43,7 +44,7 @@ drawn as (
         fitted.*,
         case when rates.rate < 1 then rates.rate else 1e0 end as rate,
         row_number() over (
-            order by fitted.customer_key, fitted.goal, fitted.journey_start
+            order by customers.customer_id, fitted.goal, fitted.journey_start
         ) as journey
     from fitted
     inner join rates on fitted.is_converted = rates.is_converted

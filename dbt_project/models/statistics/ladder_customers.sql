@@ -6,14 +6,7 @@
 
 with entries as (
 
-    select
-        touches.customer_key,
-        touches.goal,
-        min(touches.occurred_at) as entered_at
-    from {{ ref('journey_touchpoints') }} as touches
-    cross join {{ source('ledger', '_run') }} as run
-    where touches.occurred_at >= run.window_from
-    group by touches.customer_key, touches.goal
+    select customer_key, goal, entered_at from {{ ref('customer_entries') }}
 
 ),
 
@@ -79,6 +72,7 @@ customers as (
 
     select
         customer_key,
+        customer_id,
         replicate_group,
         {{ replicate_group("customer_id || '/sample'", 1000000) }} as place
     from {{ ref('stg_customers') }}
@@ -89,6 +83,7 @@ drawn as (
 
     select
         population.*,
+        customers.customer_id,
         customers.replicate_group,
         1 / least(rates.rate, 1e0) as weight,
         {{ local_date('population.entered_at') }} as entered_on,
@@ -115,7 +110,7 @@ counted as (
 
 select
     goal,
-    cast(row_number() over (order by goal, customer_key) as integer) as customer,
+    cast(row_number() over (order by goal, customer_id) as integer) as customer,
     customer_key,
     replicate_group,
     weight,
