@@ -278,8 +278,7 @@ def _publish(line: Line, record: RunRecord) -> Figures:
     run_date = date.fromisoformat(str(record.run_date))
     contract = read_contract(line.folders.contract)
     gone = expire_files(line.folders, line.settings, contract, run_date)
-    told_of = {"run_id": folder.name, "run_date": record.run_date, "folder": str(folder)}
-    return told_of | {"files_expired": gone}
+    return {"run_id": folder.name, "folder": str(folder), "files_expired": gone}
 
 
 _STEPS: dict[str, Callable[[Line, RunRecord], Figures]] = {

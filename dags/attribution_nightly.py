@@ -15,7 +15,7 @@ Touchpoint exports become published channel credit, in one straight line:
 * Param `date` (YYYY-MM-DD) is the day to publish; empty means the newest day in the exports.
   Param `settings` overrides values of dbt_project.yml for one run: `{"lookback_days": 60}`.
 * The asset `attribution_published` is updated only after the published version was swapped:
-  schedule reports on it. Its event bears the version's `run_id`, `run_date` and folder.
+  schedule reports on it. Its event bears the version's `run_id` and folder.
 * With `ATTRIBUTION_EMAIL` set, addresses separated by commas, Airflow mails what failed, what a
   gate refused and what was published, by its connection `smtp_default`.
 
@@ -132,7 +132,7 @@ def attribution_nightly() -> None:
     def publish(run: str) -> dict[str, Any]:
         figures = take("publish", run)
         get_current_context()["outlet_events"][PUBLISHED].extra = {
-            name: figures[name] for name in ("run_id", "run_date", "folder")
+            name: figures[name] for name in ("run_id", "folder")
         }
         return figures
 
