@@ -16,6 +16,7 @@ from attribution import pipeline, transform
 from attribution.errors import OutOfOrder
 from attribution.path_credit import credit_from_paths
 from attribution.paths import aggregate_paths
+from attribution.workbook import SHEETS
 
 HEURISTICS = ("first_touch", "last_touch", "last_non_direct", "linear", "position_based")
 
@@ -378,8 +379,10 @@ def test_earlier_date_sees_nothing_later(copy: Home) -> None:
 
 def test_published_version_is_whole_and_read_only(bank: Home) -> None:
     manifest = bank.manifest()
-    assert set(manifest["files"]) == {"attribution.duckdb"} | {
-        f"parquet/{table}.parquet" for table in [*manifest["tables"], "run_manifest"]
+    assert set(manifest["files"]) == {
+        *("report.html", "attribution.xlsx", "attribution.duckdb"),
+        *(f"csv/{table}.csv" for table in SHEETS),
+        *(f"parquet/{table}.parquet" for table in [*manifest["tables"], "run_manifest"]),
     }
     for name in [*manifest["files"], "manifest.json"]:
         assert stat.S_IMODE((bank.current / name).stat().st_mode) == 0o444

@@ -352,6 +352,31 @@ def test_documents_are_part_of_the_version(bank: Home) -> None:
     assert verify(bank.current) == []
 
 
+def test_no_id_of_a_person_or_a_conversion_stands_in_a_document(bank: Home) -> None:
+    ids = {
+        name
+        for column, table in (
+            ("conversion_id", "conversion_credit"),
+            ("touchpoint_id", "touchpoint_credit"),
+        )
+        for (name,) in bank.published(f"select distinct {column} from {table}")
+    }
+    ids |= {name for (name,) in bank.warehouse("select distinct customer_id from raw.touchpoints")}
+    assert len(ids) > 1000
+    texts = [path.read_text() for path in (bank.current / "csv").iterdir()]
+    texts.append((bank.current / "report.html").read_text())
+    book = openpyxl.load_workbook(bank.current / "attribution.xlsx", read_only=True)
+    texts += [
+        str(value)
+        for sheet in book.worksheets
+        for row in sheet.iter_rows(values_only=True)
+        for value in row
+        if isinstance(value, str)
+    ]
+    words = {word for text in texts for word in re.findall(r"[\w-]+", text)}
+    assert not words & ids
+
+
 def test_equal_marts_give_equal_bytes(bank: Home, tmp_path: Path) -> None:
     for name in ("a", "b"):
         documents(bank, tmp_path / name)
