@@ -353,6 +353,21 @@ def test_extra_columns_are_named_where_they_look_like_names(loader: Loader, endi
     assert "4711" not in loader.states()[1][2]
 
 
+def test_json_keys_of_few_records_are_counted_only(loader: Loader) -> None:
+    """A source that makes a key of what should be a value would have it published."""
+    rows = [
+        {"conversion_id": f"c{n}", "customer_id": "k", "converted_at": "2026-01-02", "campaign": n}
+        for n in range(4)
+    ]
+    rows[0]["Anna Schmidt"] = 1
+    rows[1]["half"] = rows[2]["half"] = 1
+    loader.land("a.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    loader.land("b.json", json.dumps(rows))
+    loader.load()
+    said = loader.rows("select extra_columns from raw._files")
+    assert said == [("campaign, half, 1 not named here",)] * 2
+
+
 def test_a_column_that_went_missing_is_said(loader: Loader) -> None:
     loader.land("v_2026-01-01.csv", HEAD + "c1,k1,2026-01-01,g,1\n")
     loader.land("other.csv", "conversion_id,customer_id,converted_at\nd1,k1,2026-01-01\n")
