@@ -26,10 +26,10 @@ demo: $(VENV)/ready ## simulate a bank's exports, run the nightly DAG on them, s
 	@$(BIN)/python scripts/demo.py
 
 test: $(VENV)/ready ## the whole test suite
-	@$(BIN)/python -m pytest -n 2 --dist loadfile
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 torture: $(VENV)/ready ## the tests of faults at full length: kills, flipped bits, full disks, races
-	@ATTRIBUTION_TORTURE=1 $(BIN)/python -m pytest -q -s tests/test_kills.py tests/test_mutations.py tests/test_full_disk.py tests/test_restatement.py tests/test_security.py
+	@ATTRIBUTION_TORTURE=1 $(BIN)/python -m pytest -q -s tests/test_kills.py tests/test_mutations.py tests/test_full_disk.py tests/test_restatement.py tests/test_security.py tests/test_erase.py
 
 airflow: $(VENV)/ready ## Airflow's web page on the demo, the DAG unpaused
 	@$(BIN)/python scripts/demo.py --serve

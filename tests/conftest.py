@@ -29,6 +29,16 @@ PROJECTS = Path(__file__).parent / "projects"
 KEY = "a key for tests only"
 
 
+# Tests that ask for these run the line, most of them more than once.
+LONG_FIXTURES = {"home", "parsed", "after_run", "small_world", "bank", "company", "airflow"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The files that run the line come first, so that short ones are left to even out the end."""
+    long = {item.path for item in items if LONG_FIXTURES & set(item.fixturenames)}
+    items.sort(key=lambda item: item.path not in long)
+
+
 def real_export(*parts: str) -> Path:
     """A file of the shared real exports; the test is skipped, with the reason, where it is not."""
     path = SHARED.joinpath("data", *parts)
