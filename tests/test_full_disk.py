@@ -1,6 +1,7 @@
 """Disks that are full, and file operations that fail, one after the other."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -123,6 +124,23 @@ def test_every_file_operation_of_ledger_and_publish_may_fail(
             no_litter(home)
     assert failed > 3
     say(f"{step}: each of {operation - 1} file operations failed once, {failed} stopped the step")
+
+
+def test_too_little_room_is_said_before_work_begins(after_run: Home) -> None:
+    """Files of terabytes, of which a disk holds nothing but their size."""
+    with (after_run.current / "large").open("wb") as version:
+        version.truncate(2**43)
+    refused = after_run.main("stage")
+    assert refused.returncode == 1
+    assert re.search(r"stage: \S+ has [\d,]+ MB free and a version takes 8,388,6", refused.stderr)
+    landed = after_run.land("touchpoints", "large.parquet", b"")
+    os.truncate(landed, 2**43)
+    refused = after_run.main("run")
+    assert refused.returncode == 1
+    assert re.search(
+        r"load: \S+ has [\d,]+ MB free and the new files may need 167,77", refused.stderr
+    )
+    assert refused.stderr.endswith("free space, or set ATTRIBUTION_STATE to a larger disk\n")
 
 
 @pytest.mark.parametrize("kilobytes", [1, 30, 1500] + [4, 100, 300, 700, 2000] * LONG)

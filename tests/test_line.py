@@ -139,19 +139,44 @@ def test_budget_dated_ahead_does_not_move_the_run(after_run: Home) -> None:
 
 
 def test_one_channel_that_always_converts(parsed: Home) -> None:
-    """Six touches at 0.166666666667 would be more than one conversion, and every share is whole."""
+    """Six touches at 0.166666666667 would be more than one conversion, and every share is whole.
+
+    That one customer was paid back is no fault.
+    """
     touches = "".join(f"t{i},k1,2026-01-0{i},only\n" for i in range(1, 7))
+    touches += "t7,k2,2026-01-06,only\n"
     parsed.land("touchpoints", "t.csv", f"touchpoint_id,customer_id,occurred_at,channel\n{touches}")
-    parsed.land(
-        "conversions", "c.csv", "conversion_id,customer_id,converted_at\nc1,k1,2026-01-07\n"
-    )
+    head = "conversion_id,customer_id,converted_at,revenue\n"
+    parsed.land("conversions", "c.csv", head + "c1,k1,2026-01-07,-20.5\nc2,k2,2026-01-07,30\n")
     parsed.must("run")
     assert parsed.published(
-        "select distinct conversions::varchar, share from channel_credit where channel = 'only'"
-    ) == [("1.000000000000", 1.0)]
+        "select distinct conversions::varchar, revenue::varchar, share from channel_credit "
+        "where channel = 'only'"
+    ) == [("2.000000000000", "9.500000000000", 1.0)]
     assert parsed.published(
-        "select count(*), sum(credit)::varchar from conversion_credit where model = 'shapley'"
-    ) == [(1, "1.000000000000")]
+        "select conversion_id, sum(credit)::varchar, sum(revenue_credit)::varchar "
+        "from conversion_credit where model = 'shapley' group by all order by all"
+    ) == [("c1", "1.000000000000", "-20.500000000000"), ("c2", "1.000000000000", "30.000000000000")]
+
+
+def test_two_hundred_channels_each_with_its_own_conversion(after_run: Home) -> None:
+    heads = ("touchpoint_id,customer_id,occurred_at,channel\n",
+             "conversion_id,customer_id,converted_at,goal,revenue\n")  # fmt: skip
+    touches = [f"x{n},x{n},2026-01-03,c{n}\n" for n in range(200)]
+    converts = [f"x{n},x{n},2026-01-04,account,{n}\n" for n in range(200)]
+    after_run.land("touchpoints", "x_2026-01-05.csv", heads[0] + "".join(touches))
+    after_run.land("conversions", "x_2026-01-05.csv", heads[1] + "".join(converts))
+    after_run.must("run")
+    found = after_run.published(
+        "select model, channel, conversions::double, revenue::double from channel_credit "
+        "where goal = 'account' and channel similar to 'c[0-9]+' order by all"
+    )
+    assert len(found) == 200 * len({model for model, *_ in found})
+    for model in (*HEURISTICS, "shapley"):
+        rows = [row[1:] for row in found if row[0] == model]
+        assert rows == sorted((f"c{n}", 1.0, float(n)) for n in range(200))
+    shares = {conversions for model, _, conversions, _ in found if model == "markov"}
+    assert max(shares) == pytest.approx(min(shares), rel=1e-9)
 
 
 def test_every_conversion_unattributed_is_still_credited(parsed: Home) -> None:
