@@ -32,6 +32,8 @@ class Run:
     ) -> None:
         """largest_file : bytes beyond which no file may grow, as on a disk that is full."""
         self._said = Path(mkdtemp(prefix="attribution-said-"))
+        for name in ("out", "err"):  # before it begins: it may be killed before it says a word
+            (self._said / name).touch()
         self._process = SERVER.Process(
             target=_run, args=(dict(environment), command, str(self._said), largest_file)
         )
@@ -62,7 +64,7 @@ def _run(
     os.environ.clear()
     os.environ.update(environment)
     for number, name in ((1, "out"), (2, "err")):
-        os.dup2(os.open(f"{said}/{name}", os.O_WRONLY | os.O_CREAT), number)
+        os.dup2(os.open(f"{said}/{name}", os.O_WRONLY), number)
     sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
     if largest_file is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
