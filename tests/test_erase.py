@@ -294,10 +294,12 @@ def test_an_export_of_a_former_contract_is_erased_too(home: Home, tmp_path: Path
     place = changed.index("          - {name: linked_at")
     contract.write_text(changed[:place] + column + changed[place:])
     shutil.rmtree(home.path / "landing" / "visits")
+    head = "anonymous_id,customer_id,linked_at,partner_id\n"
+    home.land("identities", "j.csv", head + "v9,k9,2026-01-03,k1\n")
     told = home.must("load").stderr
     assert "_exports.yml declares visits no longer" in told
     receipt = json.loads(home.must("erase", "k1", "k3").stdout)
-    assert receipt["rows"] | {"visits": 1, "identities": 1, "touchpoints": 3} == receipt["rows"]
+    assert receipt["rows"] | {"visits": 1, "identities": 2, "touchpoints": 3} == receipt["rows"]
     needles = [pseudonym(KEY.encode(), "k1").encode()]
     assert texts_below([home.path / "state"], needles) == []
     contract.write_text(ours.rstrip() + former)  # and whoever is left comes back with it

@@ -498,13 +498,17 @@ def test_rows_without_consent_are_not_kept_anywhere(loader: Loader) -> None:
         "conversions": replace(base, columns=(*base.columns, consent), consent="required")
     }
     head = "conversion_id,customer_id,converted_at,consent,revenue\n"
-    rows = "c1,k1,2026-01-02,true,1\nc2,canary,2026-01-02,false,1\nc3,canary,2026-01-02,,1\n"
-    loader.land("clean.csv", head + rows)
+
+    def rows(kind: str) -> str:
+        said = ((1, "k1", "true"), (2, "canary", "false"), (3, "canary", ""))
+        return "".join(f"{kind}{n},{who},2026-01-02,{word},1\n" for n, who, word in said)
+
+    loader.land("clean.csv", head + rows("c"))
     # a row that says no, or nothing, is not even held against the contract
     said_no = "d4,canary,never,no,1\nd5,canary,never,,1\n"
     faults = "d6,canary,never,yes,1\nd7,canary,2026-01-02,ja,1\nd8,canary,2026-01-02,true,1,?\n"
-    loader.land("careful.csv", head + rows.replace("c", "d") + said_no + faults)
-    loader.land("renamed.csv", head.replace("consent", "agreed") + rows.replace("c", "e"))
+    loader.land("careful.csv", head + rows("d") + said_no + faults)
+    loader.land("renamed.csv", head.replace("consent", "agreed") + rows("e"))
     counts = loader.load()
     assert (counts["rows_loaded"], counts["rows_rejected"], counts["rows_suppressed"]) == (2, 3, 6)
     assert ("renamed.csv", "quarantined", "required column consent is missing") in loader.states()
