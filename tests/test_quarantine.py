@@ -36,7 +36,9 @@ def test_rejected_rows_stop_the_run_until_the_operator_accepts_the_loss(after_ru
     assert refused.returncode == 3
     [entry] = listed(after_run)
     assert (entry["file"], entry["rows_read"], entry["rows_rejected"]) == ("broken.csv", 2, 1)
+    assert "the other rows are loaded" in after_run.must("quarantine", "list").stdout
     shown = after_run.must("quarantine", "show", entry["id"]).stdout
+    assert shown.startswith("touchpoints/broken.csv: 1 of 2 rows rejected\n")
     assert "line 3: occurred_at is empty or no timestamp: b2,k9,yesterday,search" in shown
     assert "dropped" in after_run.must("quarantine", "drop", entry["id"]).stdout
     assert listed(after_run) == []
