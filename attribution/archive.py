@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +77,12 @@ def lines(folders: Folders) -> list[list[dict[str, Any]]]:
 def entries(folders: Folders) -> list[dict[str, Any]]:
     """The last entry of each file, in the order of their first."""
     return last_of(lines(folders))
+
+
+def undeclared(folders: Folders, contract: Collection[str]) -> list[str]:
+    """Exports that the contract declares no longer, of which rows are still kept."""
+    kept = {entry["export"] for entry in entries(folders) if entry["state"] == "loaded"}
+    return sorted(kept - set(contract))
 
 
 def last_of(lines: Iterable[Iterable[dict[str, Any]]]) -> list[dict[str, Any]]:

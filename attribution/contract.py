@@ -15,8 +15,8 @@ from zoneinfo import available_timezones
 
 import yaml
 
-from attribution.errors import ContractError
-from attribution.settings import one_line
+from attribution.errors import AttributionError, ContractError, SettingsError
+from attribution.settings import Folders, Settings, load_settings, one_line, read_yaml
 
 META: dict[str, Any] = {
     "encoding": "utf-8",
@@ -117,6 +117,28 @@ class Export:
         return found.group(1) if found else None
 
 
+def declared(folders: Folders, overrides: Mapping[str, Any] | None = None) -> Settings:
+    """The settings of a dbt project, once its contract is known to be sound, too.
+
+    Raises
+    ------
+    SettingsError, ContractError
+        in one line that lists what is wrong with either.
+    """
+    problems: list[AttributionError] = []
+    try:
+        settings = load_settings(folders.dbt_project, overrides)
+    except SettingsError as error:
+        problems.append(error)
+    try:
+        read_contract(folders.contract)
+    except ContractError as error:
+        problems.append(error)
+    if problems:
+        raise type(problems[0])("; ".join(str(problem) for problem in problems))
+    return settings
+
+
 def read_contract(path: Path) -> dict[str, Export]:
     """Exports by name, in the order of the file.
 
@@ -126,7 +148,7 @@ def read_contract(path: Path) -> dict[str, Export]:
         in one line that lists every problem with its key.
     """
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        document = read_yaml(path)
         sources = {source["name"]: source for source in document["sources"]}
         source = sources["exports"]
         tables = list(source["tables"])

@@ -152,7 +152,7 @@ def _open(
 def _extra(export: Export, relation: Relation) -> str | None:
     """Columns that the contract does not know; this is published, so no name that may be data."""
     extra = set(relation.columns) - {column.header for column in export.columns}
-    names = sorted(name for name in extra if LIKE_A_NAME.fullmatch(name))
+    names = sorted(name for name in extra - relation.rare if LIKE_A_NAME.fullmatch(name))
     if len(names) < len(extra):
         names.append(f"{len(extra) - len(names)} not named here")
     return ", ".join(names) or None

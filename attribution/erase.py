@@ -41,7 +41,8 @@ def erase(
 
     identifiers : customer ids as the exports have them; visitors linked to them go too.
 
-    Returns the receipt: customers, visitors, rows by export, quarantined rows and files.
+    Returns the receipt: customers, visitors, rows by export, quarantined rows and files; and how
+    many names of landed files, which stay, may hold one of the ids.
 
     Raises
     ------
@@ -62,10 +63,15 @@ def erase(
             visitors = _linked(con, folders, contract, stored) - stored
             # first of all, so that a file loaded after a crash does not bring them back
             known = suppress(folders, known, stored | visitors)
+            ids = stored | visitors
             rows = {
-                export.name: _erase_from_archive(con, folders, export, stored | visitors)
+                export.name: _erase_from_archive(con, folders, export.name, export.pseudonyms, ids)
                 for export in contract.values()
             }
+            # of exports that were declared once nobody knows the columns any more
+            for name in archive.undeclared(folders, contract):
+                texts = _texts(con, _archived(folders, name))
+                rows[name] = _erase_from_archive(con, folders, name, texts, ids)
         quarantined = _erase_from_quarantine(folders, asked, known)
         rebuild(folders, settings, contract, progress)
         receipt = {
@@ -74,6 +80,9 @@ def erase(
             "visitors": len(visitors),
             "rows": rows,
             **quarantined,
+            "file_names": sum(
+                bool(_words(asked).search(entry["file"])) for entry in archive.entries(folders)
+            ),
         }
         _write_receipt(folders, receipt)
     except (OSError, duckdb.Error) as error:
@@ -112,19 +121,41 @@ def _linked(
     return {visitor for (visitor,) in found}
 
 
-def _erase_from_archive(
-    con: duckdb.DuckDBPyConnection, folders: Folders, export: Export, stored: set[str]
-) -> int:
-    """Write the files that hold one of the ids anew without them; the number of rows that left."""
-    if not export.pseudonyms or not (files := _archived(folders, export.name)):
-        return 0
-    is_theirs = " or ".join(
-        f"coalesce({quote(name)} in (select unnest($ids::varchar[])), false)"
-        for name in export.pseudonyms
+def _texts(con: duckdb.DuckDBPyConnection, files: Sequence[str]) -> list[str]:
+    """The text columns of some archived files."""
+    described = con.execute(
+        "describe select * from read_parquet(?, hive_partitioning = false, union_by_name = true)",
+        [files],
+    ).fetchall()
+    return [name for name, kind, *_ in described if kind == "VARCHAR"]
+
+
+def _is_theirs(columns: Sequence[str]) -> str:
+    return " or ".join(
+        f"coalesce({quote(name)} in (select unnest($ids::varchar[])), false)" for name in columns
     )
+
+
+def _erase_from_archive(
+    con: duckdb.DuckDBPyConnection,
+    folders: Folders,
+    export: str,
+    columns: Sequence[str],
+    stored: set[str],
+) -> int:
+    """Write the files that hold one of the ids anew without them; the number of rows that left.
+
+    columns : where ids may stand; files that came before the contract gained one lack it.
+    """
+    files = _archived(folders, export)
+    columns = [name for name in columns if files and name in _texts(con, files)]
+    if not columns:
+        return 0
+    is_theirs = _is_theirs(columns)
     theirs = con.execute(
         f"select filename, count(*) from read_parquet($files, filename = true, "
-        f"hive_partitioning = false, union_by_name = true) where {is_theirs} group by filename",
+        f"hive_partitioning = false, union_by_name = true) where {is_theirs} "
+        "group by filename",
         {"files": files, "ids": sorted(stored)},
     ).fetchall()
     entries = {
@@ -134,6 +165,7 @@ def _erase_from_archive(
     for path, rows in theirs:
         entry = entries[path]
         half = Path(path).with_suffix(".tmp")
+        is_theirs = _is_theirs([name for name in columns if name in _texts(con, [path])])
         con.execute(
             "copy (select * from read_parquet($file, hive_partitioning = false) "
             f"where not ({is_theirs}) order by _row) "
@@ -162,8 +194,7 @@ def _erase_from_quarantine(folders: Folders, asked: set[str], people: People) ->
     Visitors are known by their pseudonyms alone, so each word of a text is compared with those.
     """
     counts = {"quarantined_rows": 0, "quarantined_files": 0}
-    # whole words: the customer 12 is not named by 2012
-    said = re.compile(rf"(?<!\w)({'|'.join(re.escape(one) for one in sorted(asked))})(?!\w)")
+    said = _words(asked)
 
     def named(text: str) -> bool:
         return bool(said.search(text)) or people.knows_erased(text)
@@ -179,6 +210,12 @@ def _erase_from_quarantine(folders: Folders, asked: set[str], people: People) ->
             path.unlink()
             counts["quarantined_files"] += 1
     return counts
+
+
+def _words(asked: set[str]) -> re.Pattern[str]:
+    """Whole words: the customer 12 is not named by 2012."""
+    each = "|".join(re.escape(one) for one in sorted(asked))
+    return re.compile(rf"(?<![^\W_])({each})(?![^\W_])")
 
 
 def _write_receipt(folders: Folders, receipt: Mapping[str, Any]) -> None:

@@ -9,6 +9,7 @@ import codecs
 import gzip
 import itertools
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -78,7 +79,7 @@ def guess(path: Path, scratch: Path) -> Guess:
     head = _head(path)
     found.meta["encoding"] = _encoding(head)
     text = head.decode(found.meta["encoding"], errors="ignore").lstrip("\ufeff")
-    present: dict[str, str] = {}
+    present: Counter[str] = Counter()
     if text.lstrip()[:1] in ("{", "["):
         if re.match(r'\s*\{\s*"[^"]*"\s*:\s*\[', text):
             found.meta["json_layout"] = "lists"

@@ -68,7 +68,11 @@ def load_exports(
     check_state(folders, landing, ledger.names)
     counts = dict.fromkeys(COUNTS, 0)
     seen: list[Landed] = []
-    warnings: list[str] = []
+    warnings = [
+        f"_exports.yml declares {name} no longer; its rows stay in the archive, uncounted, for "
+        "retention_days"
+        for name in archive.undeclared(folders, contract)
+    ]
     for number, (export, path) in enumerate(landing.files):
         progress(number, len(landing.files), f"{export.name}/{path.name}")
         try:

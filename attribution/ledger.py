@@ -15,7 +15,7 @@ from attribution.errors import AttributionError, LoadError
 from attribution.landing import Landed, file_id
 from attribution.pseudonyms import key_id
 from attribution.settings import Folders, Settings
-from attribution.warehouse import PARQUET, open_warehouse, quote, scalar, transaction
+from attribution.warehouse import PARQUET, columns_of, open_warehouse, quote, scalar, transaction
 
 
 class Ledger:
@@ -249,14 +249,18 @@ def read_entries(
 
 
 def insert_rows(con: duckdb.DuckDBPyConnection, folders: Folders, entry: dict[str, Any]) -> None:
-    """A file's rows, from the archive into its raw table; columns that it lacks are NULL."""
+    """A file's rows, from the archive into its raw table.
+
+    Columns that it lacks are NULL; those that the contract declares no longer stay behind.
+    """
+    path = str(archive.rows_file(folders, entry["export"], entry["sha256"]))
+    there = con.execute(f"describe select * from {PARQUET}", [path]).fetchall()
+    here = columns_of(con, "raw", entry["export"])
+    columns = ", ".join(quote(name) for name, *_ in there if name in here)
     con.execute(
         f"insert into raw.{quote(entry['export'])} by name "
-        f"select * exclude (_clock_change), cast(? as bigint) as _file_id from {PARQUET}",
-        [
-            file_id(entry["export"], entry["sha256"]),
-            str(archive.rows_file(folders, entry["export"], entry["sha256"])),
-        ],
+        f"select {columns}, cast(? as bigint) as _file_id from {PARQUET}",
+        [file_id(entry["export"], entry["sha256"]), path],
     )
 
 

@@ -56,7 +56,7 @@ def _list(chosen: argparse.Namespace) -> int:
         [
             f"{entry['id']}  {entry['export']}/{entry['file']}",
             f"{entry['rows_rejected']:,} of {entry['rows_read']:,}",
-            entry["reason"] or entry["state"],
+            entry["reason"] or "the other rows are loaded",
         ]
         for entry in entries
     ]
@@ -70,7 +70,8 @@ def _show(chosen: argparse.Namespace) -> int:
 
     folders = Folders.from_environment()
     entry = verdicts.find(folders, chosen.id)
-    print(f"{entry['export']}/{entry['file']}: {entry['reason'] or entry['state']}")
+    said = entry["reason"] or f"{entry['rows_rejected']:,} of {entry['rows_read']:,} rows rejected"
+    print(f"{entry['export']}/{entry['file']}: {said}")
     for reject in quarantine.rejects(folders, entry):
         raw = "(not kept)" if reject["raw"] is None else _visible(reject["raw"])
         print(f"line {reject['line']}: {reject['reason']}: {raw}")

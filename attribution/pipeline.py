@@ -18,7 +18,7 @@ import duckdb
 
 from attribution import publish as versions
 from attribution.build import build
-from attribution.contract import read_contract
+from attribution.contract import declared, read_contract
 from attribution.erase import erase as erase_from_state
 from attribution.errors import (
     AttributionError,
@@ -68,7 +68,7 @@ class Line:
         progress: Progress = lambda *_: None,
     ) -> Line:
         folders = Folders.from_environment()
-        settings = load_settings(folders.dbt_project, overrides)
+        settings = declared(folders, overrides)
         return cls(folders, settings, dict(overrides or {}), run_date, progress)
 
 
@@ -147,9 +147,9 @@ def erase(line: Line, identifiers: Sequence[str]) -> Figures:
 def _as_published(line: Line) -> Line:
     """The line with the run date and the settings of the published version."""
     manifest = versions.read_manifest(line.folders.publish / "current")
-    overrides = {
-        name: value for name, value in manifest["settings"].items() if name in Settings.model_fields
-    }
+    ours = load_settings(line.folders.dbt_project).model_dump(mode="json")
+    # no other ones: to dbt a setting that is given is a project to parse anew
+    overrides = {n: v for n, v in manifest["settings"].items() if n in ours and v != ours[n]}
     return replace(
         line,
         settings=load_settings(line.folders.dbt_project, overrides),

@@ -8,6 +8,7 @@ JSON is always read carefully: the engine knows neither bare NaN nor where a bro
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ class Relation:
     columns : engine type by the header in the file.
     row : SQL of the record's number within the file, from 1.
     careful : whether the columns _line, _raw, _reason stand beside the data; all values are text.
+    rare : keys of few JSON records, which may be data that a source put there as names.
     """
 
     sql: str
@@ -38,6 +40,7 @@ class Relation:
     columns: dict[str, str]
     row: str
     careful: bool = False
+    rare: frozenset[str] = frozenset()
 
 
 def format_of(name: str) -> str | None:
@@ -79,12 +82,13 @@ def careful(con: duckdb.DuckDBPyConnection, export: Export, path: Path) -> Relat
     """
     if path.suffix == ".parquet":
         return _careful_parquet(con, path)
+    keys: Counter[str] = Counter()
     if path.suffix == ".csv":
         names, _ = header(export, path)
-        records, present = csv_records(export, path), dict.fromkeys(names, "VARCHAR")
+        records = csv_records(export, path)
     else:
-        names, present = [column.header for column in export.columns], {}
-        records = json_records(export, path, present)
+        names = [column.header for column in export.columns]
+        records = json_records(export, path, keys)
     columns = "".join(f", {quote(name)} varchar" for name in names)
     con.execute(
         "create or replace temp table careful "
@@ -103,9 +107,11 @@ def careful(con: duckdb.DuckDBPyConnection, export: Export, path: Path) -> Relat
         con.execute("insert into careful select * from batch")
         con.unregister("batch")
         count += len(batch)
-    if not count:
-        present = dict.fromkeys(names, "VARCHAR")
-    return Relation("careful", [], present, "_row", careful=True)
+    present = keys if path.suffix != ".csv" and count else names
+    rare = frozenset(key for key, records in keys.items() if 2 * records < count)
+    return Relation(
+        "careful", [], dict.fromkeys(present, "VARCHAR"), "_row", careful=True, rare=rare
+    )
 
 
 def _careful_parquet(con: duckdb.DuckDBPyConnection, path: Path) -> Relation:

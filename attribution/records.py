@@ -6,7 +6,7 @@ import csv
 import itertools
 import json
 import re
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -133,8 +133,8 @@ def _shaped(export: Export, names: list[str], line: int, raw: str, fields: list[
     return Record(line, raw, dict(zip(names, fields, strict=False)))
 
 
-def json_records(export: Export, path: Path, present: dict[str, str]) -> Iterator[Record]:
-    """Records of JSON; the columns that any of them holds are added to `present`."""
+def json_records(export: Export, path: Path, present: Counter[str]) -> Iterator[Record]:
+    """Records of JSON; how many of them hold each key is added up in `present`."""
     try:
         with path.open(encoding="utf-8-sig") as text:
             for line, raw, value in _json_values(export, text):
@@ -145,7 +145,7 @@ def json_records(export: Export, path: Path, present: dict[str, str]) -> Iterato
                 elif "\0" in raw or "\\u0000" in raw:
                     yield Record(line, raw.replace("\0", "\\0"), {}, "holds a NUL byte")
                 else:
-                    present.update(dict.fromkeys(value, "VARCHAR"))
+                    present.update(value.keys())
                     yield Record(line, raw, {k: _json_text(item) for k, item in value.items()})
     except UnicodeError as error:
         raise Unreadable(f"not {export.encoding}: {one_line(error)}") from None

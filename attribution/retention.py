@@ -42,16 +42,23 @@ def expire_files(
                 [run_date - timedelta(days=days)],
             ).fetchall()
             for (file_id,) in old:
+                [entry] = read_entries(con, "file_id = ?", [file_id])
                 expired += 1
-                _expire(con, folders, file_id)
+                _expire(con, folders, entry)
+        loaded_before = (run_date - timedelta(days=days)).isoformat()
+        for entry in archive.entries(folders):  # of what is declared no longer only this is known
+            is_loaded = entry["state"] == "loaded"
+            if is_loaded and entry["export"] not in contract and entry["loaded_at"] < loaded_before:
+                expired += 1
+                _expire(con, folders, entry)
     return expired
 
 
-def _expire(con: Any, folders: Folders, file_id: int) -> None:
-    [entry] = read_entries(con, "file_id = ?", [file_id])
+def _expire(con: Any, folders: Folders, entry: dict[str, Any]) -> None:
     entry["state"] = "expired"
     with transaction(con):
-        insert_entry(con, entry)
-        delete_rows(con, entry)
+        if columns_of(con, "raw", entry["export"]):
+            insert_entry(con, entry)
+            delete_rows(con, entry)
         archive.append(folders, [entry])
     archive.rows_file(folders, entry["export"], entry["sha256"]).unlink(missing_ok=True)

@@ -19,6 +19,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from attribution.errors import SettingsError
 
+try:  # ten times as fast
+    from yaml import CSafeLoader as SafeLoader
+except ImportError:
+    from yaml import SafeLoader  # type: ignore[assignment]
+
 ROOT = Path(__file__).resolve().parents[1]
 HEURISTICS = (
     "first_touch",
@@ -233,7 +238,7 @@ def load_settings(dbt_project: Path, overrides: Mapping[str, Any] | None = None)
     """
     path = dbt_project / "dbt_project.yml"
     try:
-        project = yaml.safe_load(path.read_text(encoding="utf-8"))
+        project = read_yaml(path)
         declared = dict(project["vars"][project["name"]])
     except FileNotFoundError:
         raise SettingsError(
@@ -250,6 +255,11 @@ def load_settings(dbt_project: Path, overrides: Mapping[str, Any] | None = None)
         raise SettingsError(
             f"settings of {path}: {_problems(error)}; correct `vars:` there or the --set option"
         ) from None
+
+
+def read_yaml(path: Path) -> Any:
+    """A document of plain values."""
+    return yaml.load(path.read_text(encoding="utf-8"), Loader=SafeLoader)
 
 
 def hmac_key(settings: Settings, environment: Mapping[str, str] | None = None) -> bytes | None:

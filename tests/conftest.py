@@ -8,7 +8,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ import duckdb
 import pytest
 import yaml
 from hypothesis import settings
+from processes import Run
 
 from attribution import cli
 
@@ -27,6 +27,16 @@ ROOT = Path(__file__).resolve().parents[1]
 SHARED = Path(os.environ.get("ATTRIBUTION_SHARED", ROOT.parent / "shared"))
 PROJECTS = Path(__file__).parent / "projects"
 KEY = "a key for tests only"
+
+
+# Tests that ask for these run the line, most of them more than once.
+LONG_FIXTURES = {"home", "parsed", "after_run", "small_world", "bank", "company", "airflow"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The files that run the line come first, so that short ones are left to even out the end."""
+    long = {item.path for item in items if LONG_FIXTURES & set(item.fixturenames)}
+    items.sort(key=lambda item: item.path not in long)
 
 
 def real_export(*parts: str) -> Path:
@@ -60,13 +70,10 @@ class Home:
     def attribution(
         self, *arguments: str, environment: Mapping[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "attribution", *arguments],
-            env=self.environment | dict(environment or {}),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        process = Run(self.environment | dict(environment or {}), arguments)
+        out, err = process.communicate()
+        assert process.returncode is not None
+        return subprocess.CompletedProcess(arguments, process.returncode, out, err)
 
     def main(
         self, *arguments: str, environment: Mapping[str, str] | None = None
@@ -148,11 +155,78 @@ def company(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Home]:
     return make
 
 
+def land_small_world(home: Home) -> Home:
+    """Four customers, written by hand."""
+    home.land(
+        "touchpoints",
+        "t_2026-01-05.csv",
+        "touchpoint_id,customer_id,occurred_at,channel,source,medium\n"
+        "t1,k1,2026-01-01 10:00:00,search,,\n"
+        "t2,k1,2026-01-02 10:00:00,,google,cpc\n"
+        "t3,k2,2026-01-03 10:00:00,branch,,\n"
+        "t4,v3,2026-01-03 11:00:00,search,,\n",
+    )
+    home.land(
+        "conversions",
+        "c_2026-01-05.csv",
+        "conversion_id,customer_id,converted_at,goal,revenue,status\n"
+        "c1,k1,2026-01-04 10:00:00,account,100,\n"
+        "c2,k3,2026-01-04 10:00:00,account,50.5,booked\n"
+        "c3,k4,2026-01-05 10:00:00,,7,\n"
+        "c4,k2,2026-01-05 10:00:00,account,70,\n"
+        "c4,k2,2026-01-05 12:00:00,account,70,cancelled\n",
+    )
+    home.land("identities", "i.csv", "anonymous_id,customer_id,linked_at\nv3,k3,2026-01-04\n")
+    return home
+
+
+def keep(home: Home, name: str = "kept") -> Home:
+    """A copy of a home beside it; tests must not change it."""
+    kept = Home(home.path.with_name(name), home.dbt_project)
+    shutil.copytree(home.path, kept.path, symlinks=True)
+    return kept
+
+
+def put_back(kept: Home) -> Home:
+    """The home as it was when it was kept, to do harm to.
+
+    It lies where it ran: to dbt another place is another profile, and it would parse all anew.
+    """
+    home = Home(kept.path.with_name("home"), kept.dbt_project)
+    shutil.rmtree(home.path)
+    shutil.copytree(kept.path, home.path, symlinks=True)
+    return home
+
+
+@pytest.fixture(scope="session")
+def small_world(tmp_path_factory: pytest.TempPathFactory) -> Home:
+    """The small world after a run; tests must not change it."""
+    home = land_small_world(Home(tmp_path_factory.mktemp("small_world") / "home"))
+    assert "published" in home.must("run").stdout
+    return keep(home)
+
+
+@pytest.fixture
+def after_run(small_world: Home) -> Home:
+    """The small world after a run, to do harm to."""
+    return put_back(small_world)
+
+
+@pytest.fixture
+def parsed(small_world: Home) -> Home:
+    """An empty home like `home`, in which dbt has parsed its project already."""
+    home = put_back(small_world)
+    for place in (home.path / "landing", home.path / "publish", home.path / "state"):
+        shutil.rmtree(place)
+    shutil.copytree(small_world.path / "state" / "dbt", home.path / "state" / "dbt")
+    (home.path / "landing").mkdir()
+    return home
+
+
 @pytest.fixture(scope="session")
 def bank(tmp_path_factory: pytest.TempPathFactory) -> Home:
     """A simulated bank, run once from simulation to publication; tests must not change it."""
-    path = tmp_path_factory.mktemp("bank")
-    home = Home(path)
+    home = Home(tmp_path_factory.mktemp("bank") / "home")
     home.must("simulate", "--customers", "3000", "--days", "60")
     home.must("run")
-    return home
+    return keep(home)

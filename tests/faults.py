@@ -14,6 +14,7 @@ from pathlib import Path
 
 import duckdb
 from conftest import Home
+from processes import Run
 
 from attribution import publish
 from attribution.settings import Folders
@@ -30,6 +31,11 @@ def say(text: str) -> None:
     """Figures of a torture run; the suite is quiet."""
     if LONG:
         sys.stdout.write(f"\n  {text}\n")
+
+
+def start(home: Home, *command: str, largest_file: int | None = None) -> Run:
+    """A run, or another command, in a process of its own."""
+    return Run(home.environment, command or ("run",), largest_file)
 
 
 def folders(home: Home) -> Folders:
@@ -104,6 +110,31 @@ def no_litter(home: Home) -> None:
     assert not (home.path / "publish" / "candidate").exists()
     scratch = [path for path in (home.path / "state" / "scratch").rglob("*") if path.is_file()]
     assert scratch == []
+
+
+def texts_below(places: Sequence[Path], needles: Sequence[bytes]) -> list[str]:
+    """Files that hold one of the needles, in their bytes or in a value that is stored packed."""
+    found = bytes_below(places, needles)
+    for path in {path for place in places for path in place.rglob("*.parquet")}:
+        found += _values(":memory:", path, [f"'{path}'"], needles)
+    for path in {path.resolve() for place in places for path in place.rglob("*.duckdb")}:
+        with duckdb.connect(path, read_only=True) as con:
+            listed = con.execute("select schema_name, table_name from duckdb_tables()").fetchall()
+        tables = [f'"{schema}"."{table}"' for schema, table in listed]
+        found += _values(str(path), path, tables, needles)
+    return found
+
+
+def _values(
+    database: str, path: Path, tables: Sequence[str], needles: Sequence[bytes]
+) -> list[str]:
+    found = []
+    with duckdb.connect(database, read_only=database != ":memory:") as con:
+        for table in tables:
+            rows = con.execute(f"select t::varchar from {table} as t").fetchall()
+            text = "\n".join(row for (row,) in rows).encode()
+            found += [f"{path}: {table}" for needle in needles if needle in text]
+    return found
 
 
 def bytes_below(places: Sequence[Path], needles: Sequence[bytes]) -> list[str]:

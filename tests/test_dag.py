@@ -2,6 +2,7 @@
 
 import email
 import email.policy
+import fcntl
 import json
 import os
 import shutil
@@ -187,13 +188,15 @@ def test_airflow_runs_the_line_and_refuses_a_broken_export(
     airflow: Airflow, mailbox: Mailbox
 ) -> None:
     home = airflow.home
-    done = airflow("dags", "test", "attribution_nightly")
+    conf = json.dumps({"date": "2026-02-08", "settings": {"lookback_days": 10}})
+    done = airflow("dags", "test", "attribution_nightly", "--conf", conf)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    assert home.manifest()["run_date"] == "2026-02-09"
     [(extra,)] = airflow.rows("select extra from asset_event")
     run_id = home.manifest()["run_id"]
     assert json.loads(extra)["run_id"] == run_id
     assert Path(json.loads(extra)["folder"]).name == run_id
+    assert home.manifest()["run_date"] == "2026-02-08"
+    assert home.manifest()["settings"]["lookback_days"] == 10
     assert airflow.rows("select state from dag_run") == [("success",)]
     [mail] = mailbox.messages
     assert (mail["To"], mail["Subject"]) == ("team@bank.example", "attribution: published")
@@ -201,15 +204,14 @@ def test_airflow_runs_the_line_and_refuses_a_broken_export(
     hashes, before = home.hashes(), home.current.readlink()
 
     # the command line on the same folders says the same
-    home.must("run")
+    home.must("run", "--date", "2026-02-08", "--set", "lookback_days=10")
     assert home.hashes() == hashes
     assert home.current.readlink() != before
     before = home.current.readlink()
 
-    # a date and settings given as params
-    conf = json.dumps({"date": "2026-02-08", "settings": {"lookback_days": 10}})
+    # without params: the newest day, the settings as declared
     home.land("touchpoints", "broken.csv", "touchpoint_id,customer_id\nt,k\n")
-    done = airflow("dags", "test", "attribution_nightly", "--conf", conf)
+    done = airflow("dags", "test", "attribution_nightly")
     assert done.returncode != 0
     assert "touchpoints/broken.csv (quarantined)" in done.stdout + done.stderr
     states = dict(
@@ -226,10 +228,14 @@ def test_airflow_runs_the_line_and_refuses_a_broken_export(
     assert states["publish"] == "upstream_failed"
     assert home.current.readlink() == before
     assert airflow.rows("select count(*) from asset_event") == [(1,)]
-
     (home.path / "landing" / "touchpoints" / "broken.csv").unlink()
-    done = airflow("dags", "test", "attribution_nightly", "--conf", conf)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    assert home.manifest()["run_date"] == "2026-02-08"
-    assert home.manifest()["settings"]["lookback_days"] == 10
+
+    # while someone works at the command line
+    with (home.path / "state" / "lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        held.write(json.dumps({"pid": 4711, "host": "night", "since": "2026-01-01T04:00:00"}))
+        held.flush()
+        done = airflow("tasks", "test", "attribution_nightly", "load")
+    assert "is held by pid 4711 on night since 2026-01-01T04:00:00" in done.stdout + done.stderr
+    assert "new_state=up_for_retry" in done.stdout + done.stderr  # and not failed: it will pass
     shutil.rmtree(airflow.path / "logs", ignore_errors=True)

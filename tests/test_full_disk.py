@@ -1,19 +1,18 @@
 """Disks that are full, and file operations that fail, one after the other."""
 
 import os
-import resource
+import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Home
-from faults import LONG, folders, ledger_adds_up, no_litter, published_is_whole, say, times
-from test_line import land_small_world
+from conftest import Home, keep, put_back
+from faults import LONG, folders, ledger_adds_up, no_litter, published_is_whole, say, start, times
 
 from attribution import pipeline
 from attribution.errors import AttributionError
@@ -55,10 +54,10 @@ def saboteur() -> Saboteur:
 
 
 @pytest.fixture(scope="module")
-def before(tmp_path_factory: pytest.TempPathFactory) -> Home:
+def before(small_world: Home, tmp_path_factory: pytest.TempPathFactory) -> Home:
     """Published once; then a correction, a broken and a new file were landed."""
-    home = land_small_world(Home(tmp_path_factory.mktemp("before")))
-    home.must("run")
+    home = Home(tmp_path_factory.mktemp("before") / "home")
+    shutil.copytree(small_world.path, home.path, symlinks=True)
     home.land("identities", "i.csv", "anonymous_id,customer_id,linked_at\nv3,k3,2026-01-03\n")
     good = "".join(f"g{n},k1,2026-01-03 10:00:00,branch\n" for n in range(200))
     home.land(
@@ -66,15 +65,15 @@ def before(tmp_path_factory: pytest.TempPathFactory) -> Home:
         "new.csv",
         "touchpoint_id,customer_id,occurred_at,channel\nx,k1,never,search\n" + good,
     )
-    return home
+    return keep(home)
 
 
 @pytest.fixture(scope="module")
-def after(before: Home, tmp_path_factory: pytest.TempPathFactory) -> Home:
-    place = tmp_path_factory.mktemp("after") / "home"
-    shutil.copytree(before.path, place, symlinks=True)
-    Home(place).must("run")
-    return Home(place)
+def after(before: Home) -> dict[str, str]:
+    """The hashes of an undisturbed run."""
+    home = put_back(before)
+    home.must("run")
+    return home.hashes()
 
 
 def failure_of(home: Home, step: str) -> str | None:
@@ -91,22 +90,23 @@ def line(home: Home) -> pipeline.Line:
 
 @pytest.mark.parametrize("step", ["load", "stage", "publish"])
 def test_every_file_operation_of_ledger_and_publish_may_fail(
-    before: Home, after: Home, saboteur: Saboteur, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    before: Home,
+    after: dict[str, str],
+    saboteur: Saboteur,
+    monkeypatch: pytest.MonkeyPatch,
     step: str,
-) -> None:  # fmt: skip
+) -> None:
     for name, value in before.environment.items():
         monkeypatch.setenv(name, value)
-    prepared = Home(tmp_path / "prepared")
-    shutil.copytree(before.path, prepared.path, symlinks=True)
+    prepared = put_back(before)
     for earlier in STEPS[: STEPS.index(step)]:
         pipeline.run_step(line(prepared), earlier)
+    prepared = keep(prepared, f"before {step}")
     published = published_is_whole(prepared)
     operation = failed = 0
     while True:
         operation += 1
-        home = Home(tmp_path / "try")
-        shutil.rmtree(home.path, ignore_errors=True)
-        shutil.copytree(prepared.path, home.path, symlinks=True)
+        home = put_back(prepared)
         with saboteur.armed(home.path, operation):
             said = failure_of(home, step)
         if said is None:
@@ -120,57 +120,59 @@ def test_every_file_operation_of_ledger_and_publish_may_fail(
         ledger_adds_up(home)
         if failed % times(25, 3) == 1:
             home.must("run")
-            assert home.hashes() == after.hashes()
+            assert home.hashes() == after
             no_litter(home)
     assert failed > 3
     say(f"{step}: each of {operation - 1} file operations failed once, {failed} stopped the step")
 
 
-def run_limited(home: Home, size: int) -> subprocess.CompletedProcess[str]:
-    """A run that may write no file longer than so many bytes, as on a disk that is full."""
-    return subprocess.run(
-        [sys.executable, "-m", "attribution", "run"],
-        env=home.environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size)),
+def test_too_little_room_is_said_before_work_begins(after_run: Home) -> None:
+    """Files of terabytes, of which a disk holds nothing but their size."""
+    with (after_run.current / "large").open("wb") as version:
+        version.truncate(2**43)
+    refused = after_run.main("stage")
+    assert refused.returncode == 1
+    assert re.search(r"stage: \S+ has [\d,]+ MB free and a version takes 8,388,6", refused.stderr)
+    landed = after_run.land("touchpoints", "large.parquet", b"")
+    os.truncate(landed, 2**43)
+    refused = after_run.main("run")
+    assert refused.returncode == 1
+    assert re.search(
+        r"load: \S+ has [\d,]+ MB free and the new files may need 167,77", refused.stderr
     )
-
-
-def refused_then_healed(home: Home, run: Callable[[], subprocess.CompletedProcess[str]]) -> str:
-    published = published_is_whole(home)
-    done = run()
-    assert done.returncode == 1, done.stderr
-    last = done.stderr.strip().splitlines()[-1]
-    assert last.startswith("attribution: "), done.stderr
-    assert "Traceback" not in done.stderr
-    assert published_is_whole(home) == published
-    ledger_adds_up(home)
-    return last
+    assert refused.stderr.endswith("free space, or set ATTRIBUTION_STATE to a larger disk\n")
 
 
 @pytest.mark.parametrize("kilobytes", [1, 30, 1500] + [4, 100, 300, 700, 2000] * LONG)
 def test_a_file_that_cannot_grow_is_one_clear_line(
-    before: Home, after: Home, tmp_path: Path, kilobytes: int
+    before: Home, after: dict[str, str], kilobytes: int
 ) -> None:
-    home = Home(tmp_path / "home")
-    shutil.copytree(before.path, home.path, symlinks=True)
-    last = refused_then_healed(home, lambda: run_limited(home, kilobytes * 1024))
+    """A run that may write no file longer than so many bytes, as on a disk that is full."""
+    home = put_back(before)
+    published = published_is_whole(home)
+    process = start(home, largest_file=kilobytes * 1024)
+    _, said = process.communicate()
+    assert process.returncode == 1, said
+    last = said.strip().splitlines()[-1]
+    assert last.startswith("attribution: "), said
+    assert "Traceback" not in said
+    assert published_is_whole(home) == published
+    ledger_adds_up(home)
     say(f"files of at most {kilobytes} kB: {last[:150]}")
     home.must("run")
-    assert home.hashes() == after.hashes()
+    assert home.hashes() == after
     no_litter(home)
 
 
 @pytest.mark.skipif(not LONG, reason="mounts a disk: `make torture`")
 @pytest.mark.parametrize("folder", ["state", "publish"])
-def test_a_full_disk_at_every_stage(before: Home, after: Home, tmp_path: Path, folder: str) -> None:
+def test_a_full_disk_at_every_stage(
+    before: Home, after: dict[str, str], tmp_path: Path, folder: str
+) -> None:
     """A tmpfs that holds what is there and a little more, ever a little more until a run passes."""
     if os.geteuid() != 0:
         pytest.skip("only root may mount a tmpfs")
-    home = Home(tmp_path / "home")
-    shutil.copytree(before.path, home.path, symlinks=True)
+    home = put_back(before)
     disk = home.path / folder
     kept = tmp_path / "kept"
     disk.rename(kept)
@@ -198,7 +200,7 @@ def test_a_full_disk_at_every_stage(before: Home, after: Home, tmp_path: Path, f
             assert extra < 100_000
             leave(extra)
         assert stages
-        assert home.hashes() == after.hashes()
+        assert home.hashes() == after
         ledger_adds_up(home)
         say(f"{folder}: full {len(stages)} times before a run passed at +{extra} kB:")
         for text in dict.fromkeys(stages):

@@ -9,25 +9,14 @@ import sys
 import time
 from pathlib import Path
 
-import pytest
-from conftest import Home
-from faults import ledger_adds_up, no_litter, published_is_whole, say, times
-from test_line import land_small_world
+from conftest import Home, land_small_world
+from faults import ledger_adds_up, no_litter, published_is_whole, say, start, times
+from processes import Run
 
 from attribution.runs import STEPS
 
 
-def start(home: Home, *command: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "attribution", *(command or ("run",))],
-        env=home.environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def wait_for_step(home: Home, process: subprocess.Popen[str], step: str) -> None:
+def wait_for_step(home: Home, process: Run, step: str) -> None:
     """Until the record says that the step is done, by the run at hand."""
     record = home.path / "state" / "run.json"
     former = record.read_text() if record.exists() else ""
@@ -38,13 +27,6 @@ def wait_for_step(home: Home, process: subprocess.Popen[str], step: str) -> None
         time.sleep(0.005)
 
 
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Home:
-    home = land_small_world(Home(tmp_path_factory.mktemp("undisturbed")))
-    home.must("run")
-    return home
-
-
 def after_the_fault(home: Home, former: str | None) -> str | None:
     run_id = published_is_whole(home)
     assert former is None or run_id is not None
@@ -53,9 +35,9 @@ def after_the_fault(home: Home, former: str | None) -> str | None:
 
 
 def test_killed_at_every_step_the_next_run_publishes_the_same(
-    undisturbed: Home, home: Home
+    small_world: Home, parsed: Home
 ) -> None:
-    land_small_world(home)
+    home = land_small_world(parsed)
     run_id = None
     for step in STEPS[:: times(2, 1)]:
         process = start(home)
@@ -64,38 +46,40 @@ def test_killed_at_every_step_the_next_run_publishes_the_same(
         process.communicate()
         run_id = after_the_fault(home, run_id)
     home.must("run")
-    assert home.hashes() == undisturbed.hashes()
+    assert home.hashes() == small_world.hashes()
     no_litter(home)
 
 
 def test_killed_at_any_moment_the_next_run_publishes_the_same(
-    undisturbed: Home, home: Home
+    small_world: Home, after_run: Home
 ) -> None:
-    land_small_world(home)
+    home = after_run
+    run_id, draw = published_is_whole(home), random.Random(5)  # noqa: S311
     began = time.monotonic()
     start(home).communicate()
-    whole = time.monotonic() - began
-    run_id, draw = published_is_whole(home), random.Random(5)  # noqa: S311
-    assert run_id is not None
-    killed = 0
-    for _ in range(times(2, 80)):
-        process = start(home)
+    last = time.monotonic() - began
+    moments, killed = times(2, 60), 0
+    for _ in range(3 * moments):
+        process, began = start(home), time.monotonic()
         try:
-            process.communicate(timeout=draw.uniform(0, whole))
+            process.communicate(timeout=draw.uniform(0, last))
+            last = time.monotonic() - began
         except subprocess.TimeoutExpired:
             process.kill()
             process.communicate()
             killed += 1
         run_id = after_the_fault(home, run_id)
+        if killed == moments:
+            break
     home.must("run")
-    assert home.hashes() == undisturbed.hashes()
+    assert home.hashes() == small_world.hashes()
     no_litter(home)
-    assert killed
+    assert killed == moments
     say(f"{killed} runs killed at random moments, each left a whole version; the next one healed")
 
 
-def test_sigterm_ends_clean_says_so_and_frees_the_lock(home: Home) -> None:
-    land_small_world(home)
+def test_sigterm_ends_clean_says_so_and_frees_the_lock(after_run: Home) -> None:
+    home = after_run
     for step in ("check exports", "load", "build")[: times(2, 3)]:
         process = start(home)
         wait_for_step(home, process, step)
@@ -111,8 +95,8 @@ def test_sigterm_ends_clean_says_so_and_frees_the_lock(home: Home) -> None:
     no_litter(home)
 
 
-def test_raced_runs_one_publishes_the_other_names_it(home: Home) -> None:
-    land_small_world(home)
+def test_raced_runs_one_publishes_the_other_names_it(after_run: Home) -> None:
+    home = after_run
     refused = 0
     for _ in range(times(1, 50)):
         first, second = start(home), start(home)
@@ -152,7 +136,7 @@ print(count)
 """
 
 
-def test_readers_never_see_half_a_version(undisturbed: Home, tmp_path: Path) -> None:
+def test_readers_never_see_half_a_version(small_world: Home, tmp_path: Path) -> None:
     """Two processes read `current` on and on while versions are published under them."""
     from attribution import publish
     from attribution.runs import RunRecord
@@ -161,7 +145,7 @@ def test_readers_never_see_half_a_version(undisturbed: Home, tmp_path: Path) -> 
 
     stop = tmp_path / "stop"
     where = Folders.from_environment(
-        undisturbed.environment | {"ATTRIBUTION_PUBLISH": str(tmp_path / "publish")}
+        small_world.environment | {"ATTRIBUTION_PUBLISH": str(tmp_path / "publish")}
     )
     where.publish.mkdir()
     settings = load_settings(where.dbt_project)
@@ -196,12 +180,9 @@ def test_readers_never_see_half_a_version(undisturbed: Home, tmp_path: Path) -> 
     say(f"{times(10, 100)} versions published under two readers, {sum(reads)} reads, none mixed")
 
 
-def test_a_reader_that_holds_and_dies_blocks_nobody(undisturbed: Home, tmp_path: Path) -> None:
+def test_a_reader_that_holds_and_dies_blocks_nobody(small_world: Home, after_run: Home) -> None:
     """A BI tool opens the published file read-write, is killed, and leaves its log behind."""
-    import shutil
-
-    shutil.copytree(undisturbed.path, tmp_path / "copy", symlinks=True)
-    home = Home(tmp_path / "copy")
+    home = after_run
     held = home.current.resolve() / "attribution.duckdb"
     held.chmod(0o644)
     holder = subprocess.Popen(
@@ -225,4 +206,4 @@ def test_a_reader_that_holds_and_dies_blocks_nobody(undisturbed: Home, tmp_path:
     holder.communicate()
     assert Path(f"{held}.wal").exists()
     assert held.parent.name != published_is_whole(home)
-    assert home.hashes() == undisturbed.hashes()
+    assert home.hashes() == small_world.hashes()

@@ -353,6 +353,21 @@ def test_extra_columns_are_named_where_they_look_like_names(loader: Loader, endi
     assert "4711" not in loader.states()[1][2]
 
 
+def test_json_keys_of_few_records_are_counted_only(loader: Loader) -> None:
+    """A source that makes a key of what should be a value would have it published."""
+    rows = [
+        {"conversion_id": f"c{n}", "customer_id": "k", "converted_at": "2026-01-02", "campaign": n}
+        for n in range(4)
+    ]
+    rows[0]["Anna Schmidt"] = 1
+    rows[1]["half"] = rows[2]["half"] = 1
+    loader.land("a.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    loader.land("b.json", json.dumps(rows))
+    loader.load()
+    said = loader.rows("select extra_columns from raw._files")
+    assert said == [("campaign, half, 1 not named here",)] * 2
+
+
 def test_a_column_that_went_missing_is_said(loader: Loader) -> None:
     loader.land("v_2026-01-01.csv", HEAD + "c1,k1,2026-01-01,g,1\n")
     loader.land("other.csv", "conversion_id,customer_id,converted_at\nd1,k1,2026-01-01\n")
@@ -483,13 +498,17 @@ def test_rows_without_consent_are_not_kept_anywhere(loader: Loader) -> None:
         "conversions": replace(base, columns=(*base.columns, consent), consent="required")
     }
     head = "conversion_id,customer_id,converted_at,consent,revenue\n"
-    rows = "c1,k1,2026-01-02,true,1\nc2,canary,2026-01-02,false,1\nc3,canary,2026-01-02,,1\n"
-    loader.land("clean.csv", head + rows)
+
+    def rows(kind: str) -> str:
+        said = ((1, "k1", "true"), (2, "canary", "false"), (3, "canary", ""))
+        return "".join(f"{kind}{n},{who},2026-01-02,{word},1\n" for n, who, word in said)
+
+    loader.land("clean.csv", head + rows("c"))
     # a row that says no, or nothing, is not even held against the contract
     said_no = "d4,canary,never,no,1\nd5,canary,never,,1\n"
     faults = "d6,canary,never,yes,1\nd7,canary,2026-01-02,ja,1\nd8,canary,2026-01-02,true,1,?\n"
-    loader.land("careful.csv", head + rows.replace("c", "d") + said_no + faults)
-    loader.land("renamed.csv", head.replace("consent", "agreed") + rows.replace("c", "e"))
+    loader.land("careful.csv", head + rows("d") + said_no + faults)
+    loader.land("renamed.csv", head.replace("consent", "agreed") + rows("e"))
     counts = loader.load()
     assert (counts["rows_loaded"], counts["rows_rejected"], counts["rows_suppressed"]) == (2, 3, 6)
     assert ("renamed.csv", "quarantined", "required column consent is missing") in loader.states()

@@ -15,11 +15,10 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from conftest import Home
-from faults import ledger_adds_up, published_is_whole, say, times
+from faults import ledger_adds_up, published_is_whole, say, start, times
 from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from test_kills import start
 
 START = datetime(2026, 1, 1)
 DAYS = 12

@@ -9,7 +9,6 @@ import pytest
 from conftest import ROOT, Home
 from hypothesis import given
 from hypothesis import strategies as st
-from test_line import land_small_world
 
 from attribution.contract import read_contract
 from attribution.errors import AttributionError, NoConversions
@@ -168,9 +167,9 @@ def test_days_are_those_of_the_reporting_time_zone(zone: str, moment: str, day: 
 
 
 @pytest.mark.parametrize("file", ["s_2026-01-05.csv", "s.csv"])
-def test_one_row_of_2099_does_not_move_the_run(home: Home, file: str) -> None:
+def test_one_row_of_2099_does_not_move_the_run(after_run: Home, file: str) -> None:
     """In a dated file however small the world is; else where there are a thousand rows."""
-    land_small_world(home)
+    home = after_run
     head = "touchpoint_id,customer_id,occurred_at,channel\n"
     if file == "s.csv":
         rows = "".join(f"n{n},n{n},2026-01-03,branch\n" for n in range(1000))

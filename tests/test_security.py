@@ -1,13 +1,11 @@
 """What the engines may reach, what names may do, and where secrets may stand."""
 
 import shutil
-from pathlib import Path
 
 import duckdb
 import pytest
 from conftest import KEY, Home
-from faults import bytes_below, folders, published_is_whole, say, times
-from test_line import land_small_world
+from faults import folders, published_is_whole, say, texts_below, times
 
 from attribution.errors import BuildError
 from attribution.settings import load_settings
@@ -92,12 +90,12 @@ def test_quoting_is_undone_by_the_engine() -> None:
             con.execute(f"drop table {quote(name)}")
 
 
-def test_hostile_names_pass_every_command_as_data(home: Home, tmp_path: Path) -> None:
+def test_hostile_names_pass_every_command_as_data(after_run: Home) -> None:
     """As channel, campaign, goal, customer and file name; nothing is run, nothing is lost."""
     import csv
     import io
 
-    land_small_world(home)
+    home = after_run
     touches, conversions = io.StringIO(newline=""), io.StringIO(newline="")
     out = csv.writer(touches)
     out.writerow(["touchpoint_id", "customer_id", "occurred_at", "channel", "campaign"])
@@ -127,10 +125,9 @@ def test_hostile_names_pass_every_command_as_data(home: Home, tmp_path: Path) ->
     assert list(home.path.rglob("pwned")) == []
 
 
-def test_ids_and_the_key_stand_in_no_file_and_on_no_screen(home: Home) -> None:
+def test_ids_and_the_key_stand_in_no_file_and_on_no_screen(after_run: Home) -> None:
     """A canary customer through run, refusal, explain, doctor: no byte below state/ or publish/."""
-    canary = "CANARY-0815"
-    land_small_world(home)
+    canary, home = "CANARY-0815", after_run
     home.land(
         "conversions",
         "canary_2026-01-05.csv",
@@ -146,19 +143,24 @@ def test_ids_and_the_key_stand_in_no_file_and_on_no_screen(home: Home) -> None:
         for secret in (canary, KEY):
             assert secret not in done.stdout + done.stderr
     needles = [canary.encode(), KEY.encode(), KEY.encode().hex().encode()]
-    assert bytes_below([home.path / "state", home.path / "publish"], needles) == []
+    assert texts_below([home.path / "state", home.path / "publish"], needles) == []
+    # and who reads what is published cannot tell who did what, not even by pseudonyms
+    pseudonyms = [
+        id.encode() for (id,) in home.warehouse("select distinct customer_id from raw.touchpoints")
+    ]
+    assert len(pseudonyms) == 3
+    assert texts_below([home.path / "publish"], pseudonyms) == []
+    assert texts_below([home.path / "state"], pseudonyms)
 
 
-def test_small_cells_are_not_published(home: Home) -> None:
+def test_small_cells_are_not_published(small_world: Home) -> None:
     """A path that fewer customers than small_cell took names no one."""
-    land_small_world(home)
-    home.must("run")
-    assert home.published("select distinct path from conversion_paths") == [("(other)",)]
+    assert small_world.published("select distinct path from conversion_paths") == [("(other)",)]
 
 
 @pytest.mark.skipif(times(0, 1) == 0, reason="5 million touchpoints: `make torture`")
-def test_one_customer_of_millions_in_one_gigabyte(home: Home) -> None:
-    land_small_world(home)
+def test_one_customer_of_millions_in_one_gigabyte(after_run: Home) -> None:
+    home = after_run
     folder = home.path / "landing" / "touchpoints"
     with duckdb.connect() as con:
         con.execute(

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
-from pathlib import Path
-
 import pytest
-from conftest import Home
-from test_line import land_small_world
+from conftest import Home, keep, land_small_world, put_back
 
 TOUCHES = "touchpoint_id,customer_id,occurred_at,channel\n"
 CONVERSIONS = "conversion_id,customer_id,converted_at,goal,revenue,status\n"
@@ -22,7 +18,7 @@ CREDIT = (
 @pytest.fixture(scope="module")
 def messy(tmp_path_factory: pytest.TempPathFactory) -> Home:
     """The small world with every kind of row that does not count; tests must not change it."""
-    home = land_small_world(Home(tmp_path_factory.mktemp("messy")))
+    home = land_small_world(Home(tmp_path_factory.mktemp("messy") / "home"))
     home.land(
         "touchpoints",
         "again_2026-01-05.csv",
@@ -48,7 +44,7 @@ def messy(tmp_path_factory: pytest.TempPathFactory) -> Home:
         "s2,k1,1970-01-01,form_started\ns3,k2,2099-01-01,form_started\n",
     )
     home.must("run")
-    return home
+    return keep(home)
 
 
 def test_rows_are_set_aside_by_reason(messy: Home) -> None:
@@ -88,8 +84,8 @@ def test_raw_rows_are_staged_deduplicated_or_set_aside(messy: Home) -> None:
         assert kept == distinct - aside
 
 
-def test_what_is_set_aside_earns_no_credit(messy: Home, home: Home) -> None:
-    land_small_world(home)
+def test_what_is_set_aside_earns_no_credit(messy: Home, after_run: Home) -> None:
+    home = after_run
     home.land("touchpoints", "b_2026-01-05.csv", TOUCHES + "t3,k2,2026-01-03 10:00:00,tv\n")
     home.land("touchpoints", "c_2026-01-05.csv", TOUCHES + "x3,k1,2016-01-09 00:00:00,radio\n")
     home.must("run")
@@ -109,9 +105,8 @@ def test_conflicting_duplicates_are_counted_and_told(messy: Home) -> None:
     assert warned[0].endswith("(rows_conflicting): 1 of 20 rows: touchpoints (1)")
 
 
-def test_a_critical_check_refuses_what_else_would_warn(messy: Home, tmp_path: Path) -> None:
-    copy = Home(tmp_path / "copy")
-    shutil.copytree(messy.path, copy.path, symlinks=True)
+def test_a_critical_check_refuses_what_else_would_warn(messy: Home) -> None:
+    copy = put_back(messy)
     done = copy.main("run", "--set", "critical_checks=[rows_conflicting]")
     assert done.returncode == 3
     assert "check statistics refused" in done.stderr
@@ -119,8 +114,8 @@ def test_a_critical_check_refuses_what_else_would_warn(messy: Home, tmp_path: Pa
     assert copy.current.readlink() == messy.current.readlink()
 
 
-def test_a_cancellation_is_no_orphan_once_its_booking_came(home: Home) -> None:
-    land_small_world(home)
+def test_a_cancellation_is_no_orphan_once_its_booking_came(after_run: Home) -> None:
+    home = after_run
     orphan = CONVERSIONS + "c9,k1,2026-01-04 10:00:00,account,100,cancelled\n"
     home.land("conversions", "storno_2026-01-05.csv", orphan)
     home.must("run")
@@ -134,8 +129,8 @@ def test_a_cancellation_is_no_orphan_once_its_booking_came(home: Home) -> None:
     assert sorted(home.published(counted)) == [("account", 2.0), ("conversion", 0.0)]
 
 
-def test_a_bot_is_capped_and_the_rest_counted(home: Home) -> None:
-    land_small_world(home)
+def test_a_bot_is_capped_and_the_rest_counted(after_run: Home) -> None:
+    home = after_run
     bot = "".join(
         f"b{n:04d},bot,2026-01-02 10:{n // 60:02d}:{n % 60:02d},display\n" for n in range(300)
     )

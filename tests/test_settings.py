@@ -1,13 +1,14 @@
 """Settings and contract: typed, checked whole, every problem in one line."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 import yaml
 from conftest import ROOT
 
-from attribution.contract import read_contract
+from attribution.contract import declared, read_contract
 from attribution.errors import ContractError, SettingsError
 from attribution.settings import WARNINGS, Folders, hmac_key, load_settings
 
@@ -75,6 +76,25 @@ def test_missing_setting_is_named(tmp_path: Path) -> None:
     (tmp_path / "dbt_project.yml").write_text(yaml.safe_dump(project))
     with pytest.raises(SettingsError, match="goals: is missing"):
         load_settings(tmp_path)
+
+
+def test_settings_and_contract_are_judged_at_once(tmp_path: Path) -> None:
+    project = tmp_path / "dbt_project"
+    shutil.copytree(ROOT / "dbt_project", project, ignore=shutil.ignore_patterns("target"))
+    contract = project / "models" / "staging" / "_exports.yml"
+    contract.write_text(
+        contract.read_text().replace("{name: date, data_type: date", "{name: date, data_type: day")
+    )
+    folders = Folders.from_environment(
+        {"ATTRIBUTION_HOME": str(tmp_path), "ATTRIBUTION_DBT_PROJECT": str(project)}
+    )
+    with pytest.raises(ContractError, match=r"spend\.date: data_type `day`"):
+        declared(folders)
+    with pytest.raises(SettingsError) as wrong:
+        declared(folders, {"window_days": 0, "lokback_days": 3})
+    for key in ("window_days.", "lokback_days: is no setting", "spend.date: data_type `day`"):
+        assert key in str(wrong.value)
+    assert "\n" not in str(wrong.value)
 
 
 @pytest.mark.parametrize("text", ["", "name: [", "name: x\nvars: {}", "- 1"])

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import ROOT, Home
+from conftest import ROOT, Home, land_small_world
 
 from attribution.errors import GateRefused
 from attribution.validation import Finding, read_suite, refuse, validate
@@ -189,8 +189,6 @@ def test_an_export_that_stopped_and_one_that_shrank_are_told(home: Home) -> None
 
 
 def test_a_lookback_for_a_goal_that_never_occurs_is_told(home: Home) -> None:
-    from test_line import land_small_world
-
     land_small_world(home)
     misspelt = ("--set", "lookback_days_by_goal={mortage: 60}")
     home.must("load", *misspelt)
