@@ -35,8 +35,10 @@ def configure(environment: Mapping[str, str] | None = None) -> None:
     env = os.environ if environment is None else environment
     form = env.get("ATTRIBUTION_LOG") or "text"
     for logger in (logging.getLogger(), LOGGER):
-        for handler in [handler for handler in logger.handlers if isinstance(handler, _Stderr)]:
-            logger.removeHandler(handler)
+        for handler in logger.handlers[:]:
+            # ours of before, and that of a library's basicConfig, which would say all lines twice
+            if isinstance(handler, _Stderr) or type(handler) is logging.StreamHandler:
+                logger.removeHandler(handler)
     _context.clear()
     if form == "json":  # whatever libraries say, too
         logging.getLogger().addHandler(_Stderr(_Json()))

@@ -211,11 +211,12 @@ def test_an_incremental_night_publishes_what_a_full_one_does(bank: Home, tmp_pat
     shutil.copytree(bank.path, tmp_path / "bank", symlinks=True)
     home = Home(tmp_path / "bank")
     [landed, *_] = sorted((home.path / "landing" / "conversions").iterdir())
+    [(channel,)] = home.warehouse("select min(channel) from staging.stg_channels")
     conversion, late, *_ = landed.read_text().splitlines()[1].split(",")
     home.land(
         "touchpoints", "late_2026-02-20.csv",
-        f"{HEADS['touchpoints']}\nnew1,{late},2026-02-20 10:00:00,,google\n"
-        f"new2,nobody yet,2026-02-21 10:00:00,branch,\n",
+        f"{HEADS['touchpoints']}\nnew1,{late},2026-02-20 10:00:00,{channel},\n"
+        f"new2,nobody yet,2026-02-21 10:00:00,{channel},\n",
     )  # fmt: skip
     home.land(
         "conversions", "x_2026-02-21.csv",
@@ -278,5 +279,5 @@ def test_what_makes_a_build_full_is_said(company: Callable[[str], Home]) -> None
     assert night(*again) == "all: another dbt project than at the last build"
     home.land("leads", "b.csv", leads + "m1,2026-01-01,p,search\n")
     assert night(*again) == 1
-    home.land("leads", "c.csv", leads + "m1,2026-01-01,p,radio\n")
+    home.land("leads", "c.csv", leads + "m99,2026-01-01,p,radio\n")
     assert night(*again) == "all: other channels than at the last build"

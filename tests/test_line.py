@@ -64,8 +64,8 @@ def test_small_world_is_credited_by_hand(small_world: Home) -> None:
     ) == [("t1", 1, 72.0, 0.0), ("t2", 2, 48.0, 1.0)]
 
 
-def test_cancelled_conversions_count_in_gross(published: Home) -> None:
-    assert published.published(
+def test_cancelled_conversions_count_in_gross(small_world: Home) -> None:
+    assert small_world.published(
         "select channel, campaign, conversions::double, revenue::double, "
         "gross_conversions::double, gross_revenue::double, is_complete from campaign_performance "
         "where basis = 'period' and model = 'linear' order by all"
