@@ -67,8 +67,7 @@ def write_workbook(
         "strings_to_numbers": False,
         "nan_inf_to_errors": True,
         "default_date_format": "yyyy-mm-dd",
-        "constant_memory": True,
-        "tmpdir": str(path.parent),
+        "in_memory": True,  # no temporary files: fewer places where a disk can be full
     }
     try:
         with xlsxwriter.Workbook(str(path), options) as book:
