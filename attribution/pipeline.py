@@ -25,6 +25,7 @@ from attribution.errors import (
     EraseError,
     OutOfOrder,
     StepError,
+    Stopped,
 )
 from attribution.exports import load_exports
 from attribution.reading import ReadingProcess
@@ -191,6 +192,10 @@ def _in_one_line(folders: Folders, step: str) -> Iterator[None]:
     """What the machine or the engine says on its own, as an error of the step."""
     try:
         yield
+    except RuntimeError as error:
+        if "Query interrupted" in str(error):  # a signal, as the engine tells it
+            raise Stopped from error
+        raise
     except (OSError, MemoryError, duckdb.Error) as error:
         full = (OSError, MemoryError, duckdb.IOException, duckdb.OutOfMemoryException)
         place = "" if hasattr(error, "filename") and error.filename else f" in {folders.state}"

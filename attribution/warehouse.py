@@ -8,7 +8,7 @@ from pathlib import Path
 
 import duckdb
 
-from attribution.errors import AttributionError, Stopped
+from attribution.errors import AttributionError
 from attribution.settings import Folders, Settings, one_line
 
 RAW_TABLES = """
@@ -118,8 +118,7 @@ def open_warehouse(
                     "and run again: the landed files build it anew"
                 )
         lock_down(con, [folders.state, folders.publish])
-        with _told_apart():
-            yield con
+        yield con
     finally:
         con.close()
 
@@ -130,21 +129,9 @@ def open_reader(folders: Folders, settings: Settings) -> Iterator[duckdb.DuckDBP
     con = duckdb.connect(":memory:", config=_options(folders, settings))
     try:
         lock_down(con, [folders.landing, folders.scratch, folders.archive])
-        with _told_apart():
-            yield con
+        yield con
     finally:
         con.close()
-
-
-@contextmanager
-def _told_apart() -> Iterator[None]:
-    """A signal that meets the engine at work comes back as an error of its own."""
-    try:
-        yield
-    except RuntimeError as error:
-        if "Query interrupted" in str(error):
-            raise Stopped from None
-        raise
 
 
 def lock_down(con: duckdb.DuckDBPyConnection, places: Sequence[Path]) -> None:

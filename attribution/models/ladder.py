@@ -42,6 +42,7 @@ from attribution.paths import Floats
 from attribution.statistics import ChannelCredit
 
 FEWEST = 30  # conversions
+NOTHING = 1e-6  # of all conversions
 SURE = 0.9  # a rung that a touch brings along so often is part of the touch
 ORDERS = 400  # of channels, where there are too many for all sets
 REPLICATE_ORDERS = 2  # for the differences that intervals need: what sampling adds cancels
@@ -152,15 +153,18 @@ def divided(ladder: Ladder, entries: Entries, seed: int = 7) -> tuple[Floats, fl
     channels = ladder.contact.shape[1]
     if channels <= MOST_EXACT:
         values = conversion_chances(ladder, entries, all_sets(channels))
-        gains, whole, empty = shapley_values(values), values[-1], values[0]
+        gains, whole = shapley_values(values), values[-1]
         without = values[(1 << channels) - 1 - (1 << np.arange(channels))]
     else:
         orders = antithetic_orders(channels, ORDERS // 2, seed)
         values = conversion_chances(ladder, entries, sets_of_orders(orders))
         gains = shapley_of_orders(orders, values)
-        whole, empty = values[channels], values[0]
+        whole = values[channels]
         without = conversion_chances(ladder, entries, ~np.eye(channels, dtype=np.bool_))
-    return gains / whole, float(empty / whole), (whole - without) / whole
+    # no touch holds anybody back: what falls below 0 is rounding of the g-formula
+    shares = gains / whole
+    shares[(shares < 0) & (shares > -NOTHING)] = 0.0
+    return shares, float(1 - shares.sum()), (whole - without) / whole
 
 
 def check(days: CustomerDays) -> None:
