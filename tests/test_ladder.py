@@ -16,8 +16,9 @@ from attribution.models.ladder_coordinates import coordinates, ladder_at, slope
 from attribution.models.ladder_days import day_kinds
 from attribution.models.ladder_em import LAGS, first_guess, fit_ladder, improved
 from attribution.models.ladder_influence import replicate_ladders
-from attribution.models.ladder_pass import Sums, customer_sums, log_likelihoods
+from attribution.models.ladder_pass import customer_sums, log_likelihoods
 from attribution.models.ladder_pass import ladder_pass as pass_of_kinds
+from attribution.models.ladder_sums import Sums
 from attribution.models.ladder_value import (
     Entries,
     all_sets,
@@ -286,7 +287,7 @@ def test_the_same_bits_and_the_same_hilltop(several: bool) -> None:
     )
     warm = fit_ladder(world, "none", shifted, rest=1e-5)
     shares = [
-        divided(fit.ladder, entries_of(world, ladder_pass(world, fit.ladder)[2]))[0]
+        divided(fit.ladder, entries_of(world, ladder_pass(world, fit.ladder)[2])).shares
         for fit in (fitted, warm)
     ]
     assert shares[0] == pytest.approx(shares[1], abs=1e-6)
@@ -335,6 +336,25 @@ def test_values_are_what_simulated_customers_do(lags: int) -> None:
             stage = np.where(moved, np.maximum(stage, furthest), stage)
             converted |= moved & (stage == 3) & (horizon < followed)
         assert value == pytest.approx(converted.mean(), abs=4 * 0.5 / np.sqrt(size))
+
+
+def test_no_channel_has_negative_credit() -> None:
+    """A touch of channel 0 moves customers to a rung from which nobody converts: what it takes
+    away, the other channel bears.
+    """
+    organic, effect = np.zeros((2, 3)), np.zeros((2, 3, 2))
+    organic[0, 2], effect[0, 1, 0], effect[0, 2, 1] = 0.2, 0.5, 0.8
+    harmful = random_ladder(1, lags=1, stages=2, classes=1)._replace(organic=organic, effect=effect)
+    entries = Entries(
+        touched=np.array([[True, True]]), weight=np.array([[[1.0, 0.0]]]), followed=np.ones(5)
+    )
+    found = divided(harmful, entries)
+    nothing, first, second, whole = conversion_chances(harmful, entries, all_sets(2))
+    assert first < nothing < second
+    assert found.shares == pytest.approx([0.0, (whole - nothing) / whole], abs=1e-12)
+    assert found.organic == pytest.approx(nothing / whole)
+    assert found.cut == pytest.approx((nothing - first + second - whole) / 2 / whole)
+    assert found.incremental[0] < 0  # a holdout test would say so, too
 
 
 def test_orders_of_channels_give_the_shapley_value() -> None:
@@ -394,7 +414,7 @@ def test_many_contacts_of_an_active_customer_are_not_a_high_stage() -> None:
     error, recorded = {}, {}
     for name, start in (("several", choice.start), ("one", first_guess(days, "none"))):
         fitted = fit_ladder(days, "none", start, far=True)
-        shares, *_ = divided(fitted.ladder, entries_of(days, fitted.entry_stages))
+        shares = divided(fitted.ladder, entries_of(days, fitted.entry_stages)).shares
         error[name] = np.abs(shares / shares.sum() - truth).mean()
         recorded[name] = fitted.ladder.recorded[1]
     assert error["several"] < 0.01 < 0.015 < error["one"]
@@ -408,9 +428,9 @@ def test_one_newton_step_is_close_to_a_refit(world: CustomerDays) -> None:
     ladders, entries = replicate_ladders(world, fitted, False, stages, 10)
     rest = world.part(world.group != 3)
     refit = fit_ladder(rest, "none", fitted).ladder
-    step = divided(ladders[3], entries[3])[0] - divided(fitted, entries_of(world, stages))[0]
-    real = divided(refit, entries_of(rest, ladder_pass(rest, refit)[2]))[0]
-    real = real - divided(fitted, entries_of(world, stages))[0]
+    before = divided(fitted, entries_of(world, stages)).shares
+    step = divided(ladders[3], entries[3]).shares - before
+    real = divided(refit, entries_of(rest, ladder_pass(rest, refit)[2])).shares - before
     assert np.abs(step - real).max() < 0.25 * np.abs(real).max()
 
 

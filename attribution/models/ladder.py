@@ -9,7 +9,7 @@ to the hazard of moving on is close to what it causes. docs/ladder.md says when 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from attribution.models.ladder_chances import Ladder
 from attribution.models.ladder_choice import choose
 from attribution.models.ladder_em import Fitted, Shape, fit_ladder
 from attribution.models.ladder_influence import replicate_ladders
-from attribution.models.ladder_pass import Sums
+from attribution.models.ladder_sums import Sums
 from attribution.models.ladder_tables import (
     chance_per_contact,
     diagnostics,
@@ -42,7 +42,6 @@ from attribution.paths import Floats
 from attribution.statistics import ChannelCredit
 
 FEWEST = 30  # conversions
-NOTHING = 1e-6  # of all conversions
 SURE = 0.9  # a rung that a touch brings along so often is part of the touch
 ORDERS = 400  # of channels, where there are too many for all sets
 REPLICATE_ORDERS = 2  # for the differences that intervals need: what sampling adds cancels
@@ -113,7 +112,7 @@ def ladder(
     fitted = fit_ladder(days, shape, start)
     sums, entry_stages = fitted.sums, fitted.entry_stages
     entries = entries_of(days, entry_stages)
-    shares, organic, incremental = divided(fitted.ladder, entries, seed)
+    shares, organic, incremental, cut = divided(fitted.ladder, entries, seed)
     replicates = low = high = None
     without: list[tuple[Ladder, Entries]] = []
     if groups:
@@ -131,7 +130,7 @@ def ladder(
             conversions=shares * conversions,
             revenue=shares * revenue,
             incremental=incremental * conversions,
-            diagnostics=diagnostics(days, fitted, choice, float(chances[0])),
+            diagnostics=diagnostics(days, fitted, choice, float(chances[0]), cut),
             baseline_conversions=organic * conversions,
             baseline_revenue=organic * revenue,
             baseline_name="(organic)",
@@ -146,10 +145,23 @@ def ladder(
     )
 
 
-def divided(ladder: Ladder, entries: Entries, seed: int = 7) -> tuple[Floats, float, Floats]:
-    """Shapley shares of the channels, (K,), and the organic share, which sum to 1; and what would
-    be lost without each channel alone, as a share, (K,).
+class Division(NamedTuple):
+    """Of all conversions with a touch.
+
+    shares : (K,) of the channels, >= 0
+    organic : their rest
+    incremental : (K,) what would be lost without each channel alone
+    cut : what channels would take away by their Shapley values, borne by the others
     """
+
+    shares: Floats
+    organic: float
+    incremental: Floats
+    cut: float
+
+
+def divided(ladder: Ladder, entries: Entries, seed: int = 7) -> Division:
+    """Shapley shares of the channels, and what each of them alone brings."""
     channels = ladder.contact.shape[1]
     if channels <= MOST_EXACT:
         values = conversion_chances(ladder, entries, all_sets(channels))
@@ -161,10 +173,24 @@ def divided(ladder: Ladder, entries: Entries, seed: int = 7) -> tuple[Floats, fl
         gains = shapley_of_orders(orders, values)
         whole = values[channels]
         without = conversion_chances(ladder, entries, ~np.eye(channels, dtype=np.bool_))
-    # no touch holds anybody back: what falls below 0 is rounding of the g-formula
-    shares = gains / whole
-    shares[(shares < 0) & (shares > -NOTHING)] = 0.0
-    return shares, float(1 - shares.sum()), (whole - without) / whole
+    found = gains / whole
+    shares = not_negative(found)
+    return Division(
+        shares=shares,
+        organic=float(1 - shares.sum()),
+        incremental=(whole - without) / whole,
+        cut=float(-found[found < 0].sum()),
+    )
+
+
+def not_negative(shares: Floats) -> Floats:
+    """Shares cut at 0 with the same sum, where that is above 0.
+
+    A touch may move customers to a rung from which fewer go on to convert, most often by chance. No
+    channel has negative credit: what it would take away, the others bear.
+    """
+    kept = np.maximum(shares, 0.0)
+    return kept * (max(float(shares.sum()), 0.0) / kept.sum()) if kept.any() else kept
 
 
 def check(days: CustomerDays) -> None:
@@ -245,7 +271,7 @@ def _replicate_shares(
     """
     channels = shares.size
     if channels <= 8:
-        return np.array([divided(*part)[0] for part in zip(ladders, parts, strict=True)])
+        return np.array([divided(*part).shares for part in zip(ladders, parts, strict=True)])
     orders = antithetic_orders(channels, REPLICATE_ORDERS // 2, seed)
     sets = sets_of_orders(orders)
 

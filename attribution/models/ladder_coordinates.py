@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from attribution.models.ladder_chances import Ladder
-from attribution.models.ladder_pass import Sums
+from attribution.models.ladder_sums import Sums
 from attribution.paths import Floats
 from attribution.statistics import Booleans
 

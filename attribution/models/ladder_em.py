@@ -23,8 +23,9 @@ from attribution.models.ladder_coordinates import (
     slope,
 )
 from attribution.models.ladder_days import DayKinds, day_kinds
-from attribution.models.ladder_pass import Sums, ladder_pass
+from attribution.models.ladder_pass import ladder_pass
 from attribution.models.ladder_scores import curvature
+from attribution.models.ladder_sums import Sums
 from attribution.paths import Floats
 
 Shape = Literal["none", "geometric", "free"]

@@ -6,9 +6,10 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from functools import partial
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -17,122 +18,13 @@ from attribution.customer_days import CustomerDays
 from attribution.models.ladder_chances import Chances, DayChances, Ladder, chances, day_chances
 from attribution.models.ladder_customer import backward_days, forward_days
 from attribution.models.ladder_days import DayKinds, day_kinds
+from attribution.models.ladder_sums import Sums, add_kinds, named, quiet_days, shapes_of
 from attribution.paths import Floats, Integers
 from attribution.statistics import Booleans
 
 MOST_NUMBERS = 4_000_000  # that the sums of customers one by one may hold at a time
 NEGLIGIBLE = 1e-9  # share of a customer in a class of activity, not worth a way back through it
 CHUNKS = 4  # sums are added up in this order whatever the number of threads: the same bits
-
-
-class Sums(NamedTuple):
-    """Expected sums over customers and days, weighted.
-
-    start : (J, J)
-    entry : (J, K) first days with a touch of the channel
-    days : (A, J) later days alive by class of activity, contact : (A, J, K) those with a touch
-    organic_moves, organic_days : (J, J + 1) moves / (1 - exp(-hazard)), and days at risk
-    effect_moves, effect_days : (J, J + 1, K, L) the same on days l after a touch of the channel
-    recorded, passed : (J + 1,)
-    left, stayed : () how often customers left in silence, and how often they could have and did not
-    classes : (A,) customers
-    """
-
-    start: Floats
-    entry: Floats
-    days: Floats
-    contact: Floats
-    organic_moves: Floats
-    organic_days: Floats
-    effect_moves: Floats
-    effect_days: Floats
-    recorded: Floats
-    passed: Floats
-    left: Floats
-    stayed: Floats
-    classes: Floats
-
-
-@njit(cache=True)
-def _quiet_days(a, quiet_sums, powers, organic, at, sums):  # type: ignore[no-untyped-def]
-    """Adds the days inside all runs of a class of activity.
-
-    A run of n days with mass a before and b after it made s -> k on its day t with the expectation
-    (a T^t)[s] T[s, k] (T^(n-1-t) b)[k] / (a T^n b); `quiet_sums[n]` is the sum of a b' / (a T^n b).
-    """
-    stages = len(organic)
-    size = stages + 1
-    crossed = np.zeros((size, size))
-    for length in range(1, len(quiet_sums)):
-        if quiet_sums[length].any():
-            for t in range(length):
-                crossed += powers[t].T @ quiet_sums[length] @ powers[length - 1 - t].T
-    crossed *= powers[1]
-    for s in range(stages):
-        present = crossed[s, s:stages].sum()
-        sums[at[2] + a * stages + s] += present
-        sums[at[10]] += crossed[s, stages]
-        sums[at[11]] += present
-        at_risk = crossed[s, s]
-        for j in range(s + 1, stages):
-            moved = crossed[s, j]
-            at_risk += moved
-            if moved > 0.0:
-                sums[at[4] + s * size + j] += moved / -math.expm1(-organic[s, j])
-            sums[at[5] + s * size + j] += at_risk
-            for rung in range(s + 1, j + 1):
-                sums[at[9] + rung] += moved
-        sums[at[5] + s * size + stages] += at_risk
-
-
-@njit(cache=True)
-def _add_kinds(kinds, told, present, days, events, channels, lags, at, sums):  # type: ignore[no-untyped-def]
-    """Adds days of the given kinds on which so many were present, (A, ., J), and `told` moved."""
-    stages = events.shape[1]
-    for row in range(len(kinds)):
-        kind = kinds[row]
-        for s in range(stages):
-            _add_contacts(kind, s, present[:, row, s], days, stages, channels, at, sums)
-            _add_moves(kind, s, told[row, s], days, events, channels, lags, at, sums)
-
-
-@njit(cache=True)
-def _add_contacts(kind, s, present, days, stages, channels, at, sums):  # type: ignore[no-untyped-def]
-    for a in range(len(present)):
-        if present[a] == 0.0:
-            continue
-        place = a * stages + s
-        contact = at[3] + place * channels
-        if days.is_first[kind]:
-            contact = at[1] + s * channels
-        else:
-            sums[at[2] + place] += present[a]
-            sums[at[11]] += present[a]
-        for t in range(days.touch_start[kind], days.touch_start[kind + 1]):
-            if days.touch_lag[t] == 0:
-                sums[contact + days.touch_channel[t]] += present[a]
-
-
-@njit(cache=True)
-def _add_moves(kind, s, told, days, events, channels, lags, at, sums):  # type: ignore[no-untyped-def]
-    stages, rungs, at_risk = events.shape[1], days.rungs[kind], told[s]
-    for j in range(s + 1, stages + 1):
-        moved = told[j]
-        at_risk += moved
-        if at_risk == 0.0:
-            continue
-        caused = moved / events[kind, s, j] if moved > 0.0 else 0.0
-        place = s * (stages + 1) + j
-        sums[at[4] + place] += caused
-        sums[at[5] + place] += at_risk
-        for t in range(days.touch_start[kind], days.touch_start[kind + 1]):
-            cell = (place * channels + days.touch_channel[t]) * lags + days.touch_lag[t]
-            sums[at[6] + cell] += caused
-            sums[at[7] + cell] += at_risk
-        for rung in range(s + 1, min(j, stages - 1) + 1):
-            sums[at[9] + rung] += moved
-            if rungs >> (rung - 1) & 1:
-                sums[at[8] + rung] += moved
 
 
 @njit(cache=True, nogil=True)
@@ -199,30 +91,32 @@ def _chunk(first, last, days, ladder, common, on_day, posterior):  # type: ignor
 
 
 @njit(cache=True, nogil=True)
-def _one_by_one(days, ladder, common, on_day, at):  # type: ignore[no-untyped-def]
-    """Log-likelihood, (N,), and sums of every customer, a row each. No day is in a quiet run."""
-    count, size, classes = days.weight.size, common.powers.shape[2], len(ladder.activity)
+def _one_by_one(first, last, days, ladder, common, on_day, at, likelihoods, sums):  # type: ignore[no-untyped-def]
+    """Fills log-likelihood, (N,), and sums, (N, .), of customers first up to last. No day is in a
+    quiet run.
+    """
+    size, classes = common.powers.shape[2], len(ladder.activity)
     channels, lags, stages = ladder.contact.shape[1], ladder.kernel.size, size - 1
     most = np.diff(days.item_start).max()
     forward, row = np.zeros((classes, 2 * most + 2, size)), np.zeros(days.kind.size, dtype=np.int64)
-    quiet, posterior = np.zeros(common.powers.shape), np.zeros((count, classes, stages))
-    sums, likelihoods = np.zeros((count, at[-1])), np.zeros(count)
-    for i in range(count):
-        first, last = days.item_start[i], days.item_start[i + 1]
-        row[first:last] = np.arange(last - first)
-        told, present = np.zeros((last - first, stages, size)), np.zeros((classes, most, stages))
+    quiet, posterior = np.zeros(common.powers.shape), np.zeros((classes, stages))
+    for i in range(first, last):
+        begin, end = days.item_start[i], days.item_start[i + 1]
+        row[begin:end] = np.arange(end - begin)
+        told, present = np.zeros((end - begin, stages, size)), np.zeros((classes, most, stages))
+        posterior[:] = 0.0
         likelihoods[i], sums[i, at[10]] = _customer(
-            i, days, ladder, common, on_day, told, row, present, quiet, forward, posterior[i]
+            i, days, ladder, common, on_day, told, row, present, quiet, forward, posterior
         )
+        likelihoods[i] *= days.weight[i]
         for s in range(stages):
             sums[i, at[0] + s * stages + days.first_stage[i]] = (
-                days.weight[i] * posterior[i, :, s].sum()
+                days.weight[i] * posterior[:, s].sum()
             )
-        sums[i, at[12] :] = days.weight[i] * posterior[i].sum(axis=1)
-        _add_kinds(
-            days.kind[first:last], told, present, days, on_day.events, channels, lags, at, sums[i]
+        sums[i, at[12] :] = days.weight[i] * posterior.sum(axis=1)
+        add_kinds(
+            days.kind[begin:end], told, present, days, on_day.events, channels, lags, at, sums[i]
         )
-    return likelihoods * days.weight, sums
 
 
 def ladder_pass(days: DayKinds, ladder: Ladder) -> tuple[float, Sums, Floats]:
@@ -233,33 +127,45 @@ def ladder_pass(days: DayKinds, ladder: Ladder) -> tuple[float, Sums, Floats]:
     stages, channels = ladder.contact.shape
     classes = len(ladder.activity)
     posterior = np.zeros((days.weight.size, classes, stages))
-    cuts = np.linspace(0, days.weight.size, CHUNKS + 1).astype(np.int64)
     likelihoods, left = [], 0.0
     told, present, quiet = (
         np.zeros_like(part) for part in (on_day.moves, on_day.met, common.powers)
     )
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for found in pool.map(
-            lambda i: _chunk(cuts[i], cuts[i + 1], days, ladder, common, on_day, posterior),
-            range(CHUNKS),
-        ):
-            likelihoods.append(found[0])
-            told += found[1]
-            present += found[2]
-            quiet += found[3]
-            left += found[4]
-    sums = np.zeros(at[-1])
+    for found in _in_chunks(
+        days.weight.size,
+        lambda first, last: _chunk(first, last, days, ladder, common, on_day, posterior),
+    ):
+        likelihoods.append(found[0])
+        told += found[1]
+        present += found[2]
+        quiet += found[3]
+        left += found[4]
+
+    def of_kinds(first: int, last: int) -> Floats:
+        part, some = np.zeros(at[-1]), slice(first, last)
+        add_kinds(
+            np.arange(first, last), told[some], present[:, some], days, on_day.events, channels,
+            ladder.kernel.size, at, part,
+        )  # fmt: skip
+        return part
+
+    sums = np.sum(_in_chunks(len(told), of_kinds), axis=0)
     weighted = days.weight[:, None, None] * posterior
     entered = np.zeros((stages, stages))
     np.add.at(entered.T, days.first_stage, weighted.sum(axis=1))
     sums[: at[1]] = entered.ravel()
     sums[at[10]] = left
     sums[at[12] :] = weighted.sum(axis=(0, 2))
-    kinds = np.arange(len(told))
-    _add_kinds(kinds, told, present, days, on_day.events, channels, ladder.kernel.size, at, sums)
     for a in range(classes):
-        _quiet_days(a, quiet[a], common.powers[a], ladder.organic, at, sums)
-    return math.fsum(likelihoods), _named(sums, ladder), posterior
+        quiet_days(a, quiet[a], common.powers[a], ladder.organic, at, sums)
+    return math.fsum(likelihoods), named(sums, ladder), posterior
+
+
+def _in_chunks(count: int, work: Callable[[int, int], Any]) -> list[Any]:
+    """What `work` finds from one index up to another, in threads; always the same parts."""
+    cuts = np.linspace(0, count, CHUNKS + 1).astype(np.int64)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return list(pool.map(work, cuts[:-1], cuts[1:]))
 
 
 def log_likelihoods(days: DayKinds, ladder: Ladder) -> Floats:
@@ -272,42 +178,26 @@ def customer_sums(days: CustomerDays, ladder: Ladder) -> Iterator[tuple[Booleans
     """Some customers at a time: which, (N,), their weighted log-likelihoods, (n,), and the sums of
     each alone, every array with n in front.
     """
-    row = sum(math.prod(shape) for shape in _shapes(ladder))
+    row = sum(math.prod(shape) for shape in shapes_of(ladder))
     at_once = max(20, MOST_NUMBERS // row)
     for first in range(0, days.customers, at_once):
         part = np.zeros(days.customers, dtype=np.bool_)
         part[first : first + at_once] = True
         kinds = day_kinds(days.part(part), ladder.kernel.size, one_by_one=True)
-        likelihoods, sums = _one_by_one(kinds, ladder, *_prepared(kinds, ladder))
-        yield part, likelihoods, _named(sums, ladder)
+        common, on_day, at = _prepared(kinds, ladder)
+        likelihoods, sums = np.zeros(kinds.weight.size), np.zeros((kinds.weight.size, at[-1]))
+        _in_chunks(
+            kinds.weight.size,
+            partial(
+                _one_by_one, days=kinds, ladder=ladder, common=common, on_day=on_day, at=at,
+                likelihoods=likelihoods, sums=sums,
+            ),
+        )  # fmt: skip
+        yield part, likelihoods, named(sums, ladder)
 
 
 def _prepared(days: DayKinds, ladder: Ladder) -> tuple[Chances, DayChances, Integers]:
     """Chances of all days, chances by kind of day, and where the parts of the sums begin."""
-    at = np.concatenate([[0], np.cumsum([math.prod(shape) for shape in _shapes(ladder)])])
+    at = np.concatenate([[0], np.cumsum([math.prod(shape) for shape in shapes_of(ladder)])])
     common = chances(ladder, days.longest)
     return common, day_chances(days, ladder, common), at
-
-
-def _shapes(ladder: Ladder) -> list[tuple[int, ...]]:
-    """Of the parts of a row of sums, in the order of `Sums`."""
-    stages, channels = ladder.contact.shape
-    classes = len(ladder.activity)
-    moves = (stages, stages + 1)
-    effects = (*moves, channels, ladder.kernel.size)
-    return [
-        *((stages, stages), (stages, channels), (classes, stages), (classes, stages, channels)),
-        *(moves, moves, effects, effects, (stages + 1,), (stages + 1,), (), (), (classes,)),
-    ]
-
-
-def _named(rows: Floats, ladder: Ladder) -> Sums:
-    shapes = _shapes(ladder)
-    cuts = np.cumsum([math.prod(shape) for shape in shapes])[:-1]
-    parts = np.split(rows, cuts, axis=-1)
-    return Sums(
-        *(
-            part.reshape((*rows.shape[:-1], *shape))
-            for part, shape in zip(parts, shapes, strict=True)
-        )
-    )

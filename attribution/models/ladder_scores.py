@@ -14,12 +14,13 @@ import numpy as np
 from attribution.customer_days import CustomerDays
 from attribution.models.ladder_chances import Ladder
 from attribution.models.ladder_coordinates import coordinates, information, slope
-from attribution.models.ladder_pass import Sums, customer_sums
+from attribution.models.ladder_pass import customer_sums
+from attribution.models.ladder_sums import Sums
 from attribution.paths import Floats
 from attribution.statistics import Booleans
 
 ASKED = 1_500  # customers of each outcome whose scores show how the likelihood bends
-UNSEEN = 0.02  # share of the complete information that a sample of scores may have missed
+UNSEEN = 0.1  # share of the complete information that a sample of scores may have missed
 
 
 def customer_scores(

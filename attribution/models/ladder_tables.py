@@ -10,7 +10,7 @@ from attribution.customer_days import CustomerDays
 from attribution.models.ladder_chances import Ladder
 from attribution.models.ladder_choice import Choice
 from attribution.models.ladder_em import LAGS, Fitted
-from attribution.models.ladder_pass import Sums
+from attribution.models.ladder_sums import Sums
 from attribution.paths import Floats
 
 HEAVY = 0.1  # share of the kernel on its last day that says it is too short
@@ -22,13 +22,14 @@ def chance_per_contact(ladder: Ladder) -> Floats:
 
 
 def diagnostics(
-    days: CustomerDays, fitted: Fitted, choice: Choice | None, predicted: float
+    days: CustomerDays, fitted: Fitted, choice: Choice | None, predicted: float, cut: float
 ) -> dict[str, float | str]:
     ladder = fitted.ladder
     told: dict[str, float | str] = {
         "customers_sampled": float(days.customers),
         "conversions_sampled": days.conversions,
         "conversions_predicted": predicted * float(days.weight.sum()),
+        "cut_below_zero": cut,
         "log_likelihood": fitted.log_likelihood,
         "passes": float(fitted.iterations),
         "gone_per_day": ladder.gone,

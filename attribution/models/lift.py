@@ -17,7 +17,7 @@ import numpy as np
 from attribution.errors import ConvergenceError, ModelRefused
 from attribution.models.ladder import LadderFit, divided
 from attribution.models.ladder_chances import Ladder
-from attribution.models.ladder_pass import Sums
+from attribution.models.ladder_sums import Sums
 from attribution.models.ladder_value import Entries, conversion_chances
 from attribution.paths import Floats, Integers
 from attribution.statistics import ChannelCredit
@@ -188,10 +188,10 @@ def ladder_calibrated(
         groups = len(own)
         variance = (groups - 1) / groups * ((own - own.mean(axis=0)) ** 2).sum(axis=0)
     calibration = calibrate(ladder, found.sums, entries, tests, variance)
-    shares, organic, incremental = divided(calibration.ladder, entries, seed)
+    shares, organic, incremental, cut = divided(calibration.ladder, entries, seed)
     slopes = np.column_stack(
         [
-            divided(causal(ladder, found.sums, calibration.delta + nudge), entries, seed)[0]
+            divided(causal(ladder, found.sums, calibration.delta + nudge), entries, seed).shares
             for nudge in STEP * np.eye(shares.size)
         ]
     )
@@ -199,7 +199,7 @@ def ladder_calibrated(
     before = found.credit
     conversions = float(before.conversions.sum()) + before.baseline_conversions
     revenue = float(before.revenue.sum()) + before.baseline_revenue
-    diagnostics: dict[str, Any] = {"lift_tests": float(len(tests.channel))}
+    diagnostics: dict[str, Any] = {"lift_tests": float(len(tests.channel)), "cut_below_zero": cut}
     credit = replace(
         before,
         conversions=shares * conversions,

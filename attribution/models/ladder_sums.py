@@ -1,0 +1,146 @@
+"""What days tell of the ladder's parameters: expected sums, and what a day adds to them."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+
+from attribution.models.ladder_chances import Ladder
+from attribution.paths import Floats
+
+
+class Sums(NamedTuple):
+    """Expected sums over customers and days, weighted.
+
+    start : (J, J)
+    entry : (J, K) first days with a touch of the channel
+    days : (A, J) later days alive by class of activity, contact : (A, J, K) those with a touch
+    organic_moves, organic_days : (J, J + 1) moves / (1 - exp(-hazard)), and days at risk
+    effect_moves, effect_days : (J, J + 1, K, L) the same on days l after a touch of the channel
+    recorded, passed : (J + 1,)
+    left, stayed : () how often customers left in silence, and how often they could have and did not
+    classes : (A,) customers
+    """
+
+    start: Floats
+    entry: Floats
+    days: Floats
+    contact: Floats
+    organic_moves: Floats
+    organic_days: Floats
+    effect_moves: Floats
+    effect_days: Floats
+    recorded: Floats
+    passed: Floats
+    left: Floats
+    stayed: Floats
+    classes: Floats
+
+
+@njit(cache=True, nogil=True)
+def quiet_days(a, quiet_sums, powers, organic, at, sums):  # type: ignore[no-untyped-def]
+    """Adds the days inside all runs of a class of activity.
+
+    A run of n days with mass a before and b after it made s -> k on its day t with the expectation
+    (a T^t)[s] T[s, k] (T^(n-1-t) b)[k] / (a T^n b); `quiet_sums[n]` is the sum of a b' / (a T^n b).
+    All lengths together from the longest on: what is left of a longer run is one day shorter.
+    """
+    stages = len(organic)
+    size = stages + 1
+    crossed, longer = np.zeros((size, size)), np.zeros((size, size))
+    for length in range(len(quiet_sums) - 1, 0, -1):
+        longer = quiet_sums[length] + longer @ powers[1].T
+        crossed += powers[length - 1].T @ longer
+    crossed *= powers[1]
+    for s in range(stages):
+        present = crossed[s, s:stages].sum()
+        sums[at[2] + a * stages + s] += present
+        sums[at[10]] += crossed[s, stages]
+        sums[at[11]] += present
+        at_risk = crossed[s, s]
+        for j in range(s + 1, stages):
+            moved = crossed[s, j]
+            at_risk += moved
+            if moved > 0.0:
+                sums[at[4] + s * size + j] += moved / -math.expm1(-organic[s, j])
+            sums[at[5] + s * size + j] += at_risk
+            for rung in range(s + 1, j + 1):
+                sums[at[9] + rung] += moved
+        sums[at[5] + s * size + stages] += at_risk
+
+
+@njit(cache=True, nogil=True)
+def add_kinds(kinds, told, present, days, events, channels, lags, at, sums):  # type: ignore[no-untyped-def]
+    """Adds days of the given kinds on which so many were present, (A, ., J), and `told` moved."""
+    stages = events.shape[1]
+    for row in range(len(kinds)):
+        kind = kinds[row]
+        for s in range(stages):
+            _add_contacts(kind, s, present[:, row, s], days, stages, channels, at, sums)
+            _add_moves(kind, s, told[row, s], days, events, channels, lags, at, sums)
+
+
+@njit(cache=True)
+def _add_contacts(kind, s, present, days, stages, channels, at, sums):  # type: ignore[no-untyped-def]
+    for a in range(len(present)):
+        if present[a] == 0.0:
+            continue
+        place = a * stages + s
+        contact = at[3] + place * channels
+        if days.is_first[kind]:
+            contact = at[1] + s * channels
+        else:
+            sums[at[2] + place] += present[a]
+            sums[at[11]] += present[a]
+        for t in range(days.touch_start[kind], days.touch_start[kind + 1]):
+            if days.touch_lag[t] == 0:
+                sums[contact + days.touch_channel[t]] += present[a]
+
+
+@njit(cache=True)
+def _add_moves(kind, s, told, days, events, channels, lags, at, sums):  # type: ignore[no-untyped-def]
+    stages, rungs, at_risk = events.shape[1], days.rungs[kind], told[s]
+    for j in range(s + 1, stages + 1):
+        moved = told[j]
+        at_risk += moved
+        if at_risk == 0.0:
+            continue
+        caused = moved / events[kind, s, j] if moved > 0.0 else 0.0
+        place = s * (stages + 1) + j
+        sums[at[4] + place] += caused
+        sums[at[5] + place] += at_risk
+        for t in range(days.touch_start[kind], days.touch_start[kind + 1]):
+            cell = (place * channels + days.touch_channel[t]) * lags + days.touch_lag[t]
+            sums[at[6] + cell] += caused
+            sums[at[7] + cell] += at_risk
+        for rung in range(s + 1, min(j, stages - 1) + 1):
+            sums[at[9] + rung] += moved
+            if rungs >> (rung - 1) & 1:
+                sums[at[8] + rung] += moved
+
+
+def shapes_of(ladder: Ladder) -> list[tuple[int, ...]]:
+    """Of the parts of a row of sums, in the order of `Sums`."""
+    stages, channels = ladder.contact.shape
+    classes = len(ladder.activity)
+    moves = (stages, stages + 1)
+    effects = (*moves, channels, ladder.kernel.size)
+    return [
+        *((stages, stages), (stages, channels), (classes, stages), (classes, stages, channels)),
+        *(moves, moves, effects, effects, (stages + 1,), (stages + 1,), (), (), (classes,)),
+    ]
+
+
+def named(rows: Floats, ladder: Ladder) -> Sums:
+    shapes = shapes_of(ladder)
+    cuts = np.cumsum([math.prod(shape) for shape in shapes])[:-1]
+    parts = np.split(rows, cuts, axis=-1)
+    return Sums(
+        *(
+            part.reshape((*rows.shape[:-1], *shape))
+            for part, shape in zip(parts, shapes, strict=True)
+        )
+    )
