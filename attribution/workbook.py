@@ -27,9 +27,11 @@ from attribution.wording import Wording
 # credit of single conversions and touchpoints is for programs: attribution.duckdb and parquet/.
 SHEETS: dict[str, str] = {
     "channel_performance": "model, conversions desc, channel",
+    "campaign_performance": "basis, period_from, model, conversions desc, channel, campaign",
     "channel_credit": "goal, segment, segment_value, model, conversions desc, channel",
     "channel_credit_daily": "date, goal, model, channel",
     "conversion_paths": "goal, conversions desc, path",
+    "credit_history": "run_date, model, goal, channel",
     "ladder_stages": "goal, stage",
     "ladder_effects": "goal, stage, channel",
     "lift_tests": "goal, channel, lift, standard_error",

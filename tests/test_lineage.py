@@ -6,9 +6,11 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 from conftest import ROOT, Home
 
 from attribution.publish import MARTS
+from attribution.workbook import SHEETS
 
 
 @pytest.fixture(scope="module")
@@ -27,6 +29,18 @@ def test_page_describes_every_mart_and_who_reads_it(page: Path) -> None:
         assert f'"{name}"' in text
     assert page.stat().st_mode & 0o777 == 0o444
     assert [path.name for path in page.parent.iterdir()] == ["docs.html"]
+
+
+def test_exposures_name_what_page_and_workbook_read() -> None:
+    text = (ROOT / "dbt_project" / "models" / "_exposures.yml").read_text()
+    declared = {
+        node["name"]: {re.findall(r"'(\w+)'", ref)[0] for ref in node["depends_on"]}
+        for node in yaml.safe_load(text)["exposures"]
+    }
+    modules = [*(ROOT / "attribution").glob("report*.py"), ROOT / "attribution" / "restated.py"]
+    said = set(re.findall(r"\w+", " ".join(module.read_text() for module in modules)))
+    assert declared["report"] == said & set(MARTS)
+    assert declared["workbook"] == set(SHEETS) & set(MARTS)
 
 
 def test_page_holds_no_row_and_no_path_of_the_machine(page: Path, bank: Home) -> None:

@@ -458,6 +458,7 @@ def test_workbook_adds_up_to_the_marts(bank: Home) -> None:
     book = openpyxl.load_workbook(bank.current / "attribution.xlsx", read_only=True)
     for table, measures in {
         "channel_performance": ("conversions", "revenue", "cost"),
+        "campaign_performance": ("conversions", "gross_conversions", "revenue", "cost"),
         "channel_credit": ("conversions", "revenue", "share", "share_high"),
         "channel_credit_daily": ("conversions", "revenue", "cost"),
         "conversion_paths": ("journeys", "conversions", "revenue"),
