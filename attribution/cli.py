@@ -143,10 +143,12 @@ def _overrides(chosen: argparse.Namespace) -> dict[str, Any]:
 
 
 def _run(chosen: argparse.Namespace) -> int:
-    from attribution import pipeline, terminal
+    from attribution import pipeline, telling, terminal
+    from attribution.settings import Folders
 
     with terminal.progress() as report:
-        line = pipeline.Line.from_environment(_overrides(chosen), chosen.date, report)
+        with telling.beginning(Folders.from_environment()):
+            line = pipeline.Line.from_environment(_overrides(chosen), chosen.date, report)
         figures = pipeline.run(line, full=chosen.full)
     analyse.warn(figures.values())
     from attribution.status import print_published
@@ -156,11 +158,13 @@ def _run(chosen: argparse.Namespace) -> int:
 
 
 def _step(chosen: argparse.Namespace) -> int:
-    from attribution import pipeline, terminal
+    from attribution import pipeline, telling, terminal
+    from attribution.settings import Folders
 
     step = f"check {chosen.boundary}" if chosen.step == "check" else chosen.step
     with terminal.progress() as report:
-        line = pipeline.Line.from_environment(_overrides(chosen), chosen.date, report)
+        with telling.beginning(Folders.from_environment()):
+            line = pipeline.Line.from_environment(_overrides(chosen), chosen.date, report)
         figures = pipeline.run_step(line, step)
     analyse.warn([figures])
     shown = {name: value for name, value in figures.items() if name != "warnings"}

@@ -34,17 +34,19 @@ def configure(environment: Mapping[str, str] | None = None) -> None:
     """
     env = os.environ if environment is None else environment
     form = env.get("ATTRIBUTION_LOG") or "text"
-    for logger in (logging.getLogger(), LOGGER):
-        for handler in logger.handlers[:]:
-            # ours of before, and that of a library's basicConfig, which would say all lines twice
-            if isinstance(handler, _Stderr) or type(handler) is logging.StreamHandler:
-                logger.removeHandler(handler)
+    root = logging.getLogger()
+    for handler in root.handlers[:]:
+        # ours of before, and that of a library's basicConfig, which would say all lines twice
+        if isinstance(handler, _Stderr) or type(handler) is logging.StreamHandler:
+            root.removeHandler(handler)
     _context.clear()
+    # on the root, where a library's basicConfig finds it and adds none of its own
+    handler = _Stderr(_Json() if form == "json" else _Text())
+    root.addHandler(handler)
     if form == "json":  # whatever libraries say, too
-        logging.getLogger().addHandler(_Stderr(_Json()))
         LOGGER.setLevel(logging.INFO)
         return
-    LOGGER.addHandler(_Stderr(_Text()))
+    handler.addFilter(logging.Filter(LOGGER.name))
     LOGGER.setLevel(logging.WARNING)
     if form != "text":
         raise SettingsError(f"ATTRIBUTION_LOG: {form!r} is neither text nor json; correct it")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from functools import partial
@@ -35,7 +35,7 @@ from attribution.room import check_publish
 from attribution.runs import STEPS, RunRecord, lock
 from attribution.settings import Folders, Settings, hmac_key, load_settings, one_line
 from attribution.suppression import people
-from attribution.telling import told
+from attribution.telling import beginning, told
 from attribution.transform import dbt
 from attribution.validation import gate
 from attribution.warehouse import open_published, open_warehouse
@@ -84,7 +84,7 @@ def run(line: Line, *, full: bool = False) -> dict[str, Figures]:
     AttributionError
         of the step that failed; nothing is published then.
     """
-    with lock(line.folders):
+    with _lock(line.folders):
         if full:
             shutil.rmtree(line.folders.state / "dbt", ignore_errors=True)
         return _take_all(replace(line, full=full))
@@ -101,7 +101,7 @@ def run_step(line: Line, step: str, run: str | None = None) -> Figures:
     OutOfOrder
         where the step to its left is not done, or was done for another date or other settings.
     """
-    with lock(line.folders):
+    with _lock(line.folders):
         return _take(line, step, run)
 
 
@@ -163,8 +163,18 @@ def _take_all(line: Line) -> dict[str, Figures]:
     return {step: _take(line, step) for step in STEPS}
 
 
+@contextmanager
+def _lock(folders: Folders) -> Iterator[None]:
+    """The lock of a run. That somebody holds it is told."""
+    with ExitStack() as stack:
+        with beginning(folders):
+            stack.enter_context(lock(folders))
+        yield
+
+
 def _take(line: Line, step: str, run: str | None = None) -> Figures:
-    record = RunRecord.read(line.folders)
+    with beginning(line.folders, has_lock=True):
+        record = RunRecord.read(line.folders)
     if run is not None and run != record.run:
         raise OutOfOrder(
             f"{step}: another run began at {record.started_at}, so this one cannot go on: begin it "

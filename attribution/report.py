@@ -229,8 +229,8 @@ def _goal(facts: Facts, goal: str) -> dict[str, Any]:
 def _paths(facts: Facts, scope: Scope) -> list[dict[str, Any]]:
     """The largest paths, and last what lies in rare ones."""
     rows = [row for row in facts.paths if scope in (None, row["goal"])]
-    shown = [row for row in rows if row["path"] != "(other)"][:15]
-    rare = [row for row in rows if row["path"] == "(other)"]
+    shown = [row for row in rows if row["path"] != "(rare paths)"][:15]
+    rare = [row for row in rows if row["path"] == "(rare paths)"]
     return [row | {"steps": row["path"].split(" > ")} for row in shown] + [
         row | {"steps": []} for row in rare
     ]

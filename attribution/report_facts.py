@@ -244,13 +244,13 @@ def _weighted(parts: list[Row], end: str, totals: Mapping[str, float]) -> float 
 
 
 def _top_paths(con: duckdb.DuckDBPyConnection) -> list[Row]:
-    """The paths of most conversions of each goal and of all, with what lies in (other)."""
+    """The paths of most conversions of each goal and of all, with what lies in (rare paths)."""
     return _rows(
         con,
         "select goal, path, journeys, conversions, revenue::double as revenue, "
         "median_days_to_conversion as days from conversion_paths "
-        "qualify path = '(other)' or row_number() over "
-        "(partition by goal, path = '(other)' order by conversions desc, path) <= ? "
+        "qualify path = '(rare paths)' or row_number() over "
+        "(partition by goal, path = '(rare paths)' order by conversions desc, path) <= ? "
         "order by conversions desc, path, goal",
         [TOP_PATHS],
     )

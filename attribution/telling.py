@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
 import socket
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from typing import Any
 from attribution import logs, webhook
 from attribution.errors import AttributionError, GateRefused, Stopped
 from attribution.metrics import write_metrics
-from attribution.runs import STEPS, RunRecord, remember
+from attribution.runs import STEPS, RunRecord, lock, remember
 from attribution.settings import Folders, one_line
 
 log = logging.getLogger(__name__)
@@ -48,6 +49,28 @@ def told(folders: Folders, record: RunRecord, step: str) -> Iterator[None]:
             _tell(folders, record, step, "published", None)
 
 
+@contextmanager
+def beginning(folders: Folders, has_lock: bool = False) -> Iterator[None]:
+    """Around what comes before the first step: settings, the lock, the record of the run at hand.
+
+    History and metrics belong to who holds the lock: a run that finds it held tells the webhook.
+    """
+    try:
+        yield
+    except Exception as error:
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        record = RunRecord(run=secrets.token_hex(8), started_at=now)
+        with _harmless("the end of the run"), ExitStack() as stack:
+            if not has_lock:
+                try:
+                    stack.enter_context(lock(folders))
+                    has_lock = True
+                except AttributionError:
+                    pass  # held, or a folder that cannot be written
+            _tell(folders, record, "start", *_outcome(error), keeps=has_lock)
+        raise
+
+
 def _bind(record: RunRecord, step: str) -> None:
     logs.bind(run=record.run, run_id=record.steps.get("stage", {}).get("run_id"), step=step)
 
@@ -68,16 +91,19 @@ def _tell(
     outcome: str,
     message: str | None,
     seconds: float | None = None,
+    keeps: bool = True,
 ) -> None:
+    """keeps : whether history and metrics are ours to write."""
     run = _summary(record, step, outcome, message, seconds)
     said = message or f"published {run['run_id']}"
     # no error here: whoever runs the step says it
     log.info("run %s: %s", outcome, said, extra={"fields": {"event": outcome}})
-    with _harmless("history"):
-        remember(folders, run)
-    with _harmless("metrics"):
-        metrics = os.environ.get("ATTRIBUTION_METRICS")
-        write_metrics(Path(metrics or folders.state / "metrics.prom"), folders, run)
+    if keeps:
+        with _harmless("history"):
+            remember(folders, run)
+        with _harmless("metrics"):
+            metrics = os.environ.get("ATTRIBUTION_METRICS")
+            write_metrics(Path(metrics or folders.state / "metrics.prom"), folders, run)
     url = os.environ.get("ATTRIBUTION_WEBHOOK_URL")
     if url and outcome != "stopped":
         with _harmless("webhook"):

@@ -13,6 +13,15 @@ import urllib.request
 from collections.abc import Mapping
 from typing import Any
 
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """Most would turn the POST into a GET of a log-in page, and that would count as delivered."""
+
+    def redirect_request(self, *_: Any) -> None:
+        return None
+
+
+OPENER = urllib.request.build_opener(_NoRedirect)
 SECONDS = 10.0  # for all of it, however slowly the other side answers
 
 
@@ -38,7 +47,7 @@ def _deliver(url: str, payload: Mapping[str, Any], problem: list[str | None]) ->
             data=json.dumps(payload, ensure_ascii=False).encode(),
             headers={"Content-Type": "application/json", "User-Agent": "attribution"},
         )
-        with urllib.request.urlopen(request, timeout=SECONDS):  # noqa: S310
+        with OPENER.open(request, timeout=SECONDS):
             problem.append(None)
     except urllib.error.HTTPError as error:
         problem.append(f"HTTP status {error.code}")

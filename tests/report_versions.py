@@ -148,7 +148,7 @@ LARGE = (
     "100 - p as journeys, 100 - p as conversions, 1e5 as revenue, "
     "3.25 as median_days_to_conversion "
     "from goals cross join range(40) as paths(p)",
-    "insert into conversion_paths by name select goal, '(other)' as path, 900 as journeys, "
+    "insert into conversion_paths by name select goal, '(rare paths)' as path, 900 as journeys, "
     "900 as conversions, 1e6 as revenue, 9.5 as median_days_to_conversion from goals",
     "drop table credit",
     "drop table shares",

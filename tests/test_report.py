@@ -295,7 +295,7 @@ def test_small_cells_are_nowhere_on_the_page(bank: Home, tmp_path: Path) -> None
         assert not few & shown
         assert few | shown == {(a, b) for a, b, *_ in facts.handovers}
     # paths below the setting of the run are in no version, and so on no page
-    rare = bank.published("select min(journeys) from conversion_paths where path <> '(other)'")
+    rare = bank.published("select min(journeys) from conversion_paths where path <> '(rare paths)'")
     assert rare[0][0] is None or rare[0][0] >= settings["small_cell"]
 
 

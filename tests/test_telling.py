@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -16,9 +18,9 @@ import pytest
 from conftest import ROOT, Home
 from prometheus_client.parser import text_string_to_metric_families
 
-from attribution import webhook
+from attribution import logs, webhook
 from attribution.errors import GateRefused, LoadError, Stopped
-from attribution.runs import KEPT, STEPS, RunRecord, history, remember
+from attribution.runs import KEPT, STEPS, RunRecord, history, lock, remember
 from attribution.settings import Folders
 from attribution.telling import told
 
@@ -42,6 +44,12 @@ def receiver() -> Iterator[Receiver]:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             found.received.append(json.loads(body) | {"path": self.path})
             self.send_response(found.status)
+            if found.status == 302:
+                self.send_header("Location", "/login")
+            self.end_headers()
+
+        def do_GET(self) -> None:
+            self.send_response(200)
             self.end_headers()
 
         def log_message(self, *_: object) -> None:
@@ -163,19 +171,20 @@ def test_who_stops_a_run_needs_no_message(
 
 
 @pytest.mark.parametrize("error", [None, GateRefused("no")])
-@pytest.mark.parametrize("fault", ["hangs", "refuses", "says 500", "is no URL"])
+@pytest.mark.parametrize("fault", ["hangs", "refuses", "says 500", "says 302", "is no URL"])
 def test_a_webhook_that_fails_changes_no_outcome(
     folders: Folders, receiver: Receiver, silent: str, environment: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture, fault: str, error: Exception | None,
 ) -> None:  # fmt: skip
     environment.setattr(webhook, "SECONDS", 0.2)
-    receiver.status = 500
+    receiver.status = 302 if fault == "says 302" else 500
     with socket.create_server(("127.0.0.1", 0)) as closed:
         refusing = f"http://127.0.0.1:{closed.getsockname()[1]}/{HOOK}"
     url, said = {
         "hangs": (silent, ""),  # our own limit or the socket's, whichever comes first
         "refuses": (refusing, "ConnectionRefusedError"),
         "says 500": (receiver.url, "HTTP status 500"),
+        "says 302": (receiver.url, "HTTP status 302"),  # to a page for logging in, as a rule
         "is no URL": (f"gopher:{HOOK}", "begins neither with https:// nor with http://"),
     }[fault]
     environment.setenv("ATTRIBUTION_WEBHOOK_URL", url)
@@ -281,6 +290,40 @@ def test_a_failed_run_is_told_as_json_and_leaves_the_version(
     shown = home.must("status").stdout
     assert "failed in load" in shown
     assert "failed: load:" in shown
+
+
+@pytest.mark.parametrize("fault", ["a setting", "the record", "the lock"])
+def test_what_fails_before_the_first_step_is_told(
+    home: Home, receiver: Receiver, fault: str
+) -> None:
+    """Who holds the lock goes on keeping history and metrics."""
+    (home.path / "state").mkdir()
+    (home.path / "state" / "run.json").write_text("{" if fault == "the record" else "{}")
+    options = ("--set", "report_language=fr") if fault == "a setting" else ()
+    with ExitStack() as stack:
+        if fault == "the lock":
+            stack.enter_context(lock(folders_of(home)))
+        done = home.main("run", *options, environment={"ATTRIBUTION_WEBHOOK_URL": receiver.url})
+    assert done.returncode == (75 if fault == "the lock" else 1)
+    [told_of] = receiver.received
+    assert (told_of["event"], told_of["step"], told_of["run_id"]) == ("failed", "start", None)
+    assert f"attribution: {told_of['message']}" in done.stderr
+    if fault == "the lock":
+        assert history(folders_of(home)) == []
+        assert not (home.path / "state" / "metrics.prom").exists()
+    else:
+        assert [run["ended_in"] for run in history(folders_of(home))] == ["start"]
+        assert metrics(home.path / "state" / "metrics.prom")["last_run_outcome", ("failed",)] == 1
+    if fault == "a setting":  # status reads the record, too
+        assert "failed in start" in home.must("status").stdout
+
+
+def test_a_line_is_said_once_whatever_libraries_set_up(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure({})
+    logging.basicConfig()
+    logging.getLogger("attribution.some.room").error("a disk is full")
+    logging.getLogger("a library").error("nobody needs to know")
+    assert capsys.readouterr().err == "attribution: a disk is full\n"
 
 
 def test_a_form_of_log_that_is_none_is_refused(home: Home) -> None:

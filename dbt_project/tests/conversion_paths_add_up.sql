@@ -1,4 +1,4 @@
-{#- Paths, those added up as (other) included, are all conversions that have a journey. -#}
+{#- Paths, those added up as (rare paths) included, are all conversions that have a journey. -#}
 
 with paths as (
 

@@ -1,4 +1,5 @@
-{#- Which ways lead to conversions. Paths of few customers become (other). -#}
+{#- Which ways lead to conversions. Paths of few customers become (rare paths). In the
+    names of channels `>` becomes `›`, for ` > ` stands between them. -#}
 
 with paths as (
 
@@ -6,7 +7,7 @@ with paths as (
         shares.customer_key,
         shares.goal,
         shares.journey_start,
-        {{ joined_in_order('shares.channel', ' > ', 'shares.position') }} as path
+        {{ joined_in_order("replace(shares.channel, '>', '›')", ' > ', 'shares.position') }} as path
     from {{ ref('heuristic_shares') }} as shares
     group by shares.customer_key, shares.goal, shares.journey_start
 
@@ -49,7 +50,7 @@ shown as (
 
     select
         journeys.*,
-        case when cells.customers >= {{ var('small_cell') }} then journeys.path else '(other)' end
+        case when cells.customers >= {{ var('small_cell') }} then journeys.path else '(rare paths)' end
             as shown_path
     from journeys
     inner join cells on journeys.goal = cells.goal and journeys.path = cells.path
