@@ -44,7 +44,7 @@ bi-test: $(VENV)/ready $(BI)/ready ## Apache Superset on the published file, whi
 	@ATTRIBUTION_SUPERSET=$$PWD/$(BI)/bin/superset $(BIN)/python -m pytest -q -s tests/test_superset.py
 
 torture: $(VENV)/ready ## the tests of faults at full length: kills, flipped bits, full disks, races
-	@ATTRIBUTION_TORTURE=1 $(BIN)/python -m pytest -q -s tests/test_kills.py tests/test_mutations.py tests/test_full_disk.py tests/test_restatement.py tests/test_security.py tests/test_erase.py
+	@ATTRIBUTION_TORTURE=1 $(BIN)/python -m pytest -q -s tests/test_kills.py tests/test_changes.py tests/test_mutations.py tests/test_full_disk.py tests/test_restatement.py tests/test_security.py tests/test_erase.py
 
 airflow: $(VENV)/ready ## Airflow's web page on the demo, the DAG unpaused
 	@$(BIN)/python scripts/demo.py --serve
