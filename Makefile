@@ -26,7 +26,7 @@ demo: $(VENV)/ready ## simulate a bank's exports, run the nightly DAG on them, s
 	@$(BIN)/python scripts/demo.py
 
 test: $(VENV)/ready ## the whole test suite
-	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
 
 browser: ## Debian's chromium, for the tests of the report (needs root; they skip without)
 	@command -v chromium >/dev/null || { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core; } >/dev/null
