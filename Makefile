@@ -26,7 +26,7 @@ demo: $(VENV)/ready ## simulate a bank's exports, run the nightly DAG on them, s
 	@$(BIN)/python scripts/demo.py
 
 test: $(VENV)/ready ## the whole test suite
-	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
 
 browser: ## Debian's chromium, for the tests of the report (needs root; they skip without)
 	@command -v chromium >/dev/null || { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core; } >/dev/null
@@ -44,7 +44,7 @@ bi-test: $(VENV)/ready $(BI)/ready ## Apache Superset on the published file, whi
 	@ATTRIBUTION_SUPERSET=$$PWD/$(BI)/bin/superset $(BIN)/python -m pytest -q -s tests/test_superset.py
 
 torture: $(VENV)/ready ## the tests of faults at full length: kills, flipped bits, full disks, races
-	@ATTRIBUTION_TORTURE=1 $(BIN)/python -m pytest -q -s tests/test_kills.py tests/test_mutations.py tests/test_full_disk.py tests/test_restatement.py tests/test_security.py tests/test_erase.py
+	@ATTRIBUTION_TORTURE=1 $(BIN)/python -m pytest -q -s tests/test_kills.py tests/test_changes.py tests/test_mutations.py tests/test_full_disk.py tests/test_restatement.py tests/test_security.py tests/test_erase.py
 
 airflow: $(VENV)/ready ## Airflow's web page on the demo, the DAG unpaused
 	@$(BIN)/python scripts/demo.py --serve

@@ -11,12 +11,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from zoneinfo import available_timezones
 
 import yaml
 
 from attribution.errors import AttributionError, ContractError, SettingsError
-from attribution.settings import Folders, Settings, load_settings, one_line, read_yaml
+from attribution.settings import (
+    Folders,
+    Settings,
+    load_settings,
+    one_line,
+    read_yaml,
+    time_zones,
+)
 
 META: dict[str, Any] = {
     "encoding": "utf-8",
@@ -247,7 +253,7 @@ def _wrong_values(name: str, meta: Mapping[str, Any]) -> list[str]:
         "trailing_minus": _is_boolean(meta["trailing_minus"]),
         "date_format": _is_format(meta["date_format"]),
         "time_format": _is_format(meta["time_format"], *EPOCHS),
-        "time_zone": (meta["time_zone"] in available_timezones(), "is no time zone"),
+        "time_zone": (meta["time_zone"] in time_zones(), "is no time zone"),
         "dst_overlap": one_of("dst_overlap", "earlier", "later", "reject"),
         "dst_gap": one_of("dst_gap", "shift", "reject"),
         "null_values": _are_texts(meta["null_values"]),

@@ -318,6 +318,7 @@ def _dbt(
         line.overrides,
         [
             *("build", "--exclude-resource-type", "unit_test"),
+            "--no-write-json",  # a second of each night, for what only `docs` reads
             *("--select", *selected),
             *(("--exclude", *exclude) if exclude else ()),
             *(("--full-refresh",) if full else ()),

@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, available_timezones
@@ -18,6 +19,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from attribution.errors import SettingsError
+
+time_zones = cache(available_timezones)  # it walks folders, and every export has a zone
 
 try:  # ten times as fast
     from yaml import CSafeLoader as SafeLoader
@@ -108,7 +111,7 @@ class Settings(BaseModel):
     @field_validator("reporting_timezone")
     @classmethod
     def _known_zone(cls, zone: str) -> str:
-        if zone not in available_timezones():
+        if zone not in time_zones():
             raise ValueError("is no time zone of the tz database, such as Europe/Berlin")
         return zone
 

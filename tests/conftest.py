@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import io
 import json
 import os
@@ -20,6 +21,8 @@ from processes import Run
 
 from attribution import cli
 
+gc.set_threshold(100_000, 50, 50)  # dbt makes millions of objects: a tenth of all time went here
+
 settings.register_profile("same every time", derandomize=True, deadline=None)
 settings.load_profile("same every time")
 
@@ -33,10 +36,17 @@ KEY = "a key for tests only"
 LONG_FIXTURES = {"home", "parsed", "after_run", "small_world", "bank", "company", "airflow"}
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The files that run the line come first, so that short ones are left to even out the end."""
+    """The files that run the line come first, so that short ones are left to even out the end.
+
+    One worker takes a whole file, but all that read the bank go to one, so that it is made once.
+    """
     long = {item.path for item in items if LONG_FIXTURES & set(item.fixturenames)}
     items.sort(key=lambda item: item.path not in long)
+    for item in items:
+        group = "bank" if "bank" in item.fixturenames else item.path.name
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 def real_export(*parts: str) -> Path:

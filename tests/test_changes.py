@@ -12,8 +12,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
-from conftest import Home
-from faults import ledger_adds_up, say, times
+from conftest import Home, put_back
+from faults import LONG, ledger_adds_up, say, times
 from test_kills import start
 
 from attribution import changes
@@ -184,7 +184,8 @@ def tables(home: Home) -> Iterator[tuple[str, list[tuple]]]:
         yield table, home.warehouse(f"from {table} order by all")
 
 
-@pytest.mark.parametrize("seed", range(times(1, 8)))
+# in the three nights of this seed nearly everything happens that may
+@pytest.mark.parametrize("seed", range(8) if LONG else [53])
 def test_a_build_of_what_changed_equals_a_full_one(
     tmp_path: Path, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -192,12 +193,12 @@ def test_a_build_of_what_changed_equals_a_full_one(
     ours, theirs = Home(tmp_path / "ours"), Home(tmp_path / "theirs")
     world = World(ours, seed)
     assert str(build(ours)).startswith("all: no build before")
-    parts, nights = 0, times(5, 25)
+    parts, nights = 0, times(3, 25)
     for night in range(1, nights + 1):
         happened = world.night()
         date = ["--date", world.date(world.day - 2)] if night % 3 == 2 else []
         parts += isinstance(build(ours, *date), int)
-        if night not in (times(3, night), nights):
+        if not LONG and night < nights:
             continue
         shutil.copytree(ours.path / "landing", theirs.path / "landing", dirs_exist_ok=True)
         assert str(build(theirs, "--set", "incremental=false", *date)).startswith("all: ")
@@ -207,9 +208,8 @@ def test_a_build_of_what_changed_equals_a_full_one(
     say(f"seed {seed}: {parts} of {nights} builds were of changed customers alone, all the same")
 
 
-def test_an_incremental_night_publishes_what_a_full_one_does(bank: Home, tmp_path: Path) -> None:
-    shutil.copytree(bank.path, tmp_path / "bank", symlinks=True)
-    home = Home(tmp_path / "bank")
+def test_an_incremental_night_publishes_what_a_full_one_does(bank: Home) -> None:
+    home = put_back(bank)
     [landed, *_] = sorted((home.path / "landing" / "conversions").iterdir())
     [(channel,)] = home.warehouse("select min(channel) from staging.stg_channels")
     conversion, late, *_ = landed.read_text().splitlines()[1].split(",")
@@ -239,7 +239,7 @@ def test_a_killed_incremental_build_is_followed_by_a_full_one(tmp_path: Path) ->
     home = Home(tmp_path)
     world = World(home, 1)
     build(home)
-    for moment in (0.5, 3):
+    for moment in (0.5, 3)[: times(1, 2)]:
         world.late()
         home.must("load", *SET)
         home.must("check", "exports", *SET)

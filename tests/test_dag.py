@@ -16,7 +16,7 @@ from email.message import EmailMessage
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, Home
+from conftest import ROOT, Home, land_small_world
 
 LINE = [
     "load",
@@ -111,8 +111,7 @@ class Airflow:
 
 @pytest.fixture(scope="module")
 def airflow(tmp_path_factory: pytest.TempPathFactory) -> Airflow:
-    home = Home(tmp_path_factory.mktemp("airflow"))
-    home.must("simulate", "--customers", "1500", "--days", "40")
+    home = land_small_world(Home(tmp_path_factory.mktemp("airflow")))
     airflow = Airflow(home)
     for command in (("db", "migrate"), ("pools", "set", "attribution", "1", "one writer")):
         done = airflow(*command)
@@ -188,14 +187,14 @@ def test_airflow_runs_the_line_and_refuses_a_broken_export(
     airflow: Airflow, mailbox: Mailbox
 ) -> None:
     home = airflow.home
-    conf = json.dumps({"date": "2026-02-08", "settings": {"lookback_days": 10}})
+    conf = json.dumps({"date": "2026-01-04", "settings": {"lookback_days": 10}})
     done = airflow("dags", "test", "attribution_nightly", "--conf", conf)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     [(extra,)] = airflow.rows("select extra from asset_event")
     run_id = home.manifest()["run_id"]
     assert json.loads(extra)["run_id"] == run_id
     assert Path(json.loads(extra)["folder"]).name == run_id
-    assert home.manifest()["run_date"] == "2026-02-08"
+    assert home.manifest()["run_date"] == "2026-01-04"
     assert home.manifest()["settings"]["lookback_days"] == 10
     assert airflow.rows("select state from dag_run") == [("success",)]
     [mail] = mailbox.messages
@@ -204,7 +203,7 @@ def test_airflow_runs_the_line_and_refuses_a_broken_export(
     hashes, before = home.hashes(), home.current.readlink()
 
     # the command line on the same folders says the same
-    home.must("run", "--date", "2026-02-08", "--set", "lookback_days=10")
+    home.must("run", "--date", "2026-01-04", "--set", "lookback_days=10")
     assert home.hashes() == hashes
     assert home.current.readlink() != before
     before = home.current.readlink()

@@ -210,7 +210,7 @@ def test_what_is_refused_after_an_erasure_keeps_no_id(after_run: Home) -> None:
     after_run.land(
         "identities", "j.csv", "anonymous_id,customer_id,linked_at\nVISIT-77,k1,2026-01-03\n"
     )
-    after_run.must("run")
+    after_run.must("load")
     good = "".join(f"g{n},k2,2026-01-02 10:00:00,search\n" for n in range(300))
     named = "b3,VISIT-77,2026-01-02 10:00:00,search,?\nb4,k2,never,search\n"
     head = "touchpoint_id,customer_id,occurred_at,channel\n"

@@ -39,7 +39,7 @@ def test_killed_at_every_step_the_next_run_publishes_the_same(
 ) -> None:
     home = land_small_world(parsed)
     run_id = None
-    for step in STEPS[:: times(2, 1)]:
+    for step in STEPS[:: times(3, 1)]:
         process = start(home)
         wait_for_step(home, process, step)
         process.kill()
