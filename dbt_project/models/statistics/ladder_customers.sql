@@ -2,7 +2,7 @@
     window to the conversion, or to the run's day. Drawn by a hash, with another salt than the
     replicate groups, at one rate for those who convert and at another for the rest; `weight` is how
     many customers a drawn one stands for. -#}
-{{ config(enabled='ladder' in var('models')) }}
+{{ config(enabled='ladder' in var('models') or 'ladder_calibrated' in var('models')) }}
 
 with entries as (
 

@@ -1,6 +1,6 @@
 {#- What happened to the sampled customers, day by day after their first touch: the channels that
     touched them, and the rungs of the ladder that were recorded, each for the first time. -#}
-{{ config(enabled='ladder' in var('models')) }}
+{{ config(enabled='ladder' in var('models') or 'ladder_calibrated' in var('models')) }}
 
 with rungs as (
     {%- for step in var('steps') %}
