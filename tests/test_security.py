@@ -155,7 +155,9 @@ def test_ids_and_the_key_stand_in_no_file_and_on_no_screen(after_run: Home) -> N
 
 def test_small_cells_are_not_published(small_world: Home) -> None:
     """A path that fewer customers than small_cell took names no one."""
-    assert small_world.published("select distinct path from conversion_paths") == [("(rare paths)",)]
+    assert small_world.published("select distinct path from conversion_paths") == [
+        ("(rare paths)",)
+    ]
 
 
 @pytest.mark.skipif(times(0, 1) == 0, reason="5 million touchpoints: `make torture`")
