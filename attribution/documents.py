@@ -16,8 +16,9 @@ def write_documents(candidate: Path, manifest: Mapping[str, Any], previous: Path
     previous : folder of the version published so far, which need not exist.
     """
     # templates and formats take half a second to import, for this step alone
-    from attribution.report import render, window
+    from attribution.report import render
     from attribution.report_facts import read_facts
+    from attribution.report_periods import window
     from attribution.restated import compare
     from attribution.wording import Wording
     from attribution.workbook import write_csv, write_workbook

@@ -26,10 +26,10 @@ from report_versions import HOSTILE, documents, large, page_alone
 
 from attribution.documents import write_documents
 from attribution.publish import verify
-from attribution.report import compare_periods
 from attribution.report_charts import bars, heat
 from attribution.report_facts import Facts, read_facts
 from attribution.report_journeys import collect_touches, ends, handovers, journeys_by, medians
+from attribution.report_periods import compare_periods
 from attribution.restated import compare
 from attribution.settings import FITTED, HEURISTICS
 from attribution.warehouse import open_published
@@ -173,7 +173,7 @@ def test_periods_are_whole_weeks_and_as_long_as_each_other() -> None:
         day = date(2026, 3, 31)
         series = [(day - timedelta(days=d), "g", 1.0, 10.0) for d in range(days)]
         object.__setattr__(found, "daily", series)
-        object.__setattr__(found, "spend", [(date(2026, 3, 31), 5.0)])
+        object.__setattr__(found, "spend", [(date(2026, 3, 31), "c", 5.0)])
         return found
 
     first, last = date(2026, 1, 1), date(2026, 3, 31)

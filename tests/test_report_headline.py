@@ -1,0 +1,187 @@
+"""What stands at the top of the page, from worlds of a few figures: tiles, notes, sentences."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from datetime import date, timedelta
+from html import unescape
+from typing import Any
+
+import pytest
+
+from attribution.report import render
+from attribution.report_facts import Credit, Facts
+from attribution.report_periods import Feed
+from attribution.wording import Wording
+
+LAST = date(2026, 3, 31)
+DAYS = [LAST - timedelta(days=day) for day in range(89, -1, -1)]  # from 1 January
+MANIFEST: dict[str, Any] = {
+    "run_id": "r",
+    "run_date": "2026-03-31",
+    "staged_at": "2026-04-01T02:00:00+00:00",
+    "steps": {},
+    "settings": {
+        "models": ["last_touch"],
+        "window_days": 90,
+        "small_cell": 10,
+        "few_conversions": 30,
+        "lookback_days": 30,
+        "lookback_days_by_goal": {},
+        "reporting_timezone": "UTC",
+        "reporting_currency": "EUR",
+    },
+}
+
+Spend = list[tuple[date, str, float]]
+
+
+def spent(channel: str, cost: float = 10, days: Iterable[date] = DAYS) -> Spend:
+    return [(day, channel, cost) for day in days]
+
+
+def world(
+    spend: Spend,
+    daily: list[tuple[date, str, float, float]] | None = None,
+    rows: list[Credit] | None = None,
+) -> Facts:
+    """Ten conversions and 100 of revenue a day, unless said otherwise."""
+    daily = [(day, "g", 10.0, 100.0) for day in DAYS] if daily is None else daily
+    cost = sum(c for *_, c in spend) if spend else None
+    conversions = sum(row[2] for row in daily)
+    rows = rows or [Credit("search", conversions, sum(row[3] for row in daily), 1.0, cost=cost)]
+    return Facts(
+        goals=["g"],
+        models=["last_touch"],
+        credit={None: {"last_touch": rows}},
+        daily=daily,
+        spend=spend,
+        default_model="last_touch",
+        medians={},
+        journeys={},
+        **{
+            name: []
+            for name in (
+                *("weekly", "paths", "lengths", "lags", "ends", "handovers"),
+                *("unattributed", "files", "set_aside", "segments"),
+            )
+        },  # type: ignore[arg-type]
+    )
+
+
+def page(facts: Facts, language: str = "en", **manifest: Any) -> str:
+    return render(facts, MANIFEST | manifest, None, Wording(language, "EUR"))
+
+
+def text(markup: str) -> str:
+    return " ".join(unescape(re.sub(r"<[^>]*>", " ", markup.replace("<wbr>", ""))).split())
+
+
+def tiles(html: str) -> dict[str, tuple[str, str, list[str]]]:
+    """By name: the figure, the change with its colour, what stands below."""
+    [found] = re.findall(r'<dl class="tiles">(.*?)</dl>', html, re.S)
+    read = {}
+    for tile in re.findall(r"<div>(.*?)</div>", found, re.S):
+        [name], [value] = re.findall(r"<dt>(.*?)</dt>", tile), re.findall(r"<strong>(.*?)<", tile)
+        change = re.findall(r'<span class="delta ?(\w*)">(.*?)<', tile)
+        said = " ".join(change[0]).strip() if change else ""
+        read[name] = (value, said, re.findall(r"<small>(.*?)</small>", tile))
+    return read
+
+
+def note(html: str) -> str:
+    [found] = re.findall(r'</dl>\s*<p class="note">(.*?)</p>', html, re.S)
+    return text(found)
+
+
+# spend
+
+
+@pytest.mark.parametrize(
+    ("days", "first", "last", "covered"),
+    [
+        (DAYS, DAYS[0], LAST, True),
+        (DAYS[:-1], DAYS[0], LAST, False),
+        (DAYS[1:], DAYS[0], LAST, False),
+        (DAYS[1:], DAYS[1], LAST, True),
+        # weekly: up to six days may be missing at either end
+        (DAYS[6::7], DAYS[0], DAYS[6 + 7 * 11 + 6], True),
+        (DAYS[6:70:7], DAYS[0], LAST, False),
+        # weekdays alone, in a period that ends on a Sunday
+        ([day for day in DAYS if day.weekday() < 5], DAYS[4], date(2026, 3, 29), True),
+        # a rest of a week is none, a longer one is; what lies beside it is covered
+        (DAYS[:40] + DAYS[46:], DAYS[0], LAST, True),
+        (DAYS[:40] + DAYS[48:], DAYS[0], LAST, False),
+        (DAYS[:40] + DAYS[48:], DAYS[48], LAST, True),
+        # a bill at the end of each month says nothing of days without one
+        ([date(2026, m, d) for m, d in ((1, 31), (2, 28), (3, 31))], DAYS[0], LAST, True),
+        ([date(2026, m, 1) for m in (1, 2, 3)], DAYS[62], LAST, False),
+        ([DAYS[50]], DAYS[40], DAYS[60], False),
+    ],
+)
+def test_spend_covers_a_period_up_to_its_usual_pause(
+    days: list[date], first: date, last: date, covered: bool
+) -> None:
+    assert Feed(days).covers(first, last) is covered
+
+
+WHOLE = spent("search") + spent("social")
+FROM_20_FEBRUARY = [day for day in DAYS if day >= date(2026, 2, 20)]
+TO_5_MARCH = [day for day in DAYS if day <= date(2026, 3, 5)]
+
+
+@pytest.mark.parametrize(
+    ("spend", "said"),
+    [
+        (WHOLE, None),
+        (
+            spent("search", 90, TO_5_MARCH) + spent("social"),
+            "only: search (1 Jan 2026 – 5 Mar 2026).",
+        ),
+        (
+            spent("search", 10, TO_5_MARCH) + spent("social", 10, TO_5_MARCH),
+            "only: every channel (1 Jan 2026 – 5 Mar 2026).",
+        ),
+        (
+            spent("search", 10, FROM_20_FEBRUARY) + spent("social", 10, FROM_20_FEBRUARY),
+            "only: every channel (20 Feb 2026 – 31 Mar 2026).",
+        ),
+        (
+            WHOLE + spent("<b>", 1, TO_5_MARCH) + spent("tv", 1, DAYS[:20] + DAYS[60:]),
+            "only: tv (1 Jan 2026 – 20 Jan 2026, 2 Mar 2026 – 31 Mar 2026); "
+            "<b> (1 Jan 2026 – 5 Mar 2026).",
+        ),
+        # what never cost anything is missed by nobody
+        (WHOLE + spent("email", 0, TO_5_MARCH), None),
+    ],
+)
+def test_missing_spend_is_named_and_is_no_success(spend: Spend, said: str | None) -> None:
+    html = page(world(spend))
+    found = tiles(html)
+    changes = [found[name][1] for name in ("Cost", "Cost per conversion", "Return on spend")]
+    below = [len(found[name][2]) for name in ("Conversions", "Cost per conversion")]
+    if said is None:
+        assert changes == ["0.0%"] * 3
+        assert below == [2, 2]
+        assert "Spend is known" not in note(html)
+    else:
+        assert changes == [""] * 3
+        assert below == [2, 1]
+        assert said in note(html)
+        total = text(re.findall(r'<tr class="fixed total">(.*?)</tr>', html, re.S)[0])
+        assert total.endswith(" – –")
+    assert found["Conversions"][1] == "0.0%"
+
+
+def test_without_spend_no_tile_speaks_of_cost() -> None:
+    html = page(world([]))
+    assert set(tiles(html)) == {"Conversions", "Revenue"}
+    assert "No spend was delivered." in note(html)
+
+
+def test_spend_of_a_young_world_is_whole_from_its_first_conversion_on() -> None:
+    young = DAYS[-20:]
+    html = page(world(spent("search", 5, young), [(day, "g", 1.0, 2.0) for day in young]))
+    assert tiles(html)["Cost per conversion"][2] == ["before: €5", "90 days: €5"]
+    assert "Spend is known" not in note(html)
