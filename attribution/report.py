@@ -72,7 +72,7 @@ def render(
         periods=periods,
         known_spend=known_spend(facts, periods),
         costly=len(feeds(facts)),
-        findings=list(findings(facts, wording)),
+        findings=list(findings(facts, wording, periods[0].missing)),
         scopes=scopes,
         no_channel=NO_CHANNEL,
         yardstick=YARDSTICK,

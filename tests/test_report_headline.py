@@ -34,6 +34,8 @@ MANIFEST: dict[str, Any] = {
     },
 }
 
+ISOLATES = {0x2068: None, 0x2069: None}
+
 Spend = list[tuple[date, str, float]]
 
 
@@ -185,3 +187,93 @@ def test_spend_of_a_young_world_is_whole_from_its_first_conversion_on() -> None:
     html = page(world(spent("search", 5, young), [(day, "g", 1.0, 2.0) for day in young]))
     assert tiles(html)["Cost per conversion"][2] == ["before: €5", "90 days: €5"]
     assert "Spend is known" not in note(html)
+
+
+# sentences
+
+
+def row(
+    channel: str, cost: float | None, share: float, low: float | None, high: float | None
+) -> Credit:
+    """A channel's credit of a hundred conversions."""
+    each = cost / (100 * share) if cost is not None and share else None
+    return Credit(channel, 100 * share, 0.0, share, low, high, cost=cost, cost_per_conversion=each)
+
+
+REST = row("direct", None, 0.3, 0.2, 0.4)
+LEAST = "a conversion costs least through "
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        # far apart: the ranges are 1000 / 50 to 1000 / 40, and 1000 / 10 to 1000 / 5
+        (
+            [row("a", 1000, 0.45, 0.4, 0.5), row("b", 1000, 0.08, 0.05, 0.1)],
+            [LEAST + "a (€20 – €25) and most through b (€100 – €200), by the"],
+        ),
+        # an interval that reaches 0 has no upper end
+        (
+            [row("a", 1000, 0.45, 0.4, 0.5), row("b", 1000, 0.08, 0.0, 0.1)],
+            [LEAST + "a (€20 – €25) and most through b (at least €100), by the"],
+        ),
+        # ranges that overlap, equal ones, unknown ones, one channel alone
+        ([row("a", 1000, 0.45, 0.1, 0.5), row("b", 1000, 0.08, 0.05, 0.2)], []),
+        ([row("a", 1000, 0.2, 0.2, 0.2), row("b", 1000, 0.2, 0.2, 0.2)], []),
+        ([row("a", 1000, 0.5, None, None), row("b", 1000, 0.01, None, None)], []),
+        ([row("a", 1000, 0.7, 0.6, 0.8)], []),
+        # no cost, none above 0
+        ([row("a", 0, 0.5, 0.4, 0.6), row("b", 0, 0.01, 0.0, 0.02)], []),
+        ([row("a", -100, 0.5, 0.5, 0.5), row("b", -500, 0.1, 0.1, 0.1)], []),
+        # what earns nothing comes first, and does not hide the others
+        (
+            [
+                row("a", 1000, 0.5, 0.4, 0.5),
+                row("b", 1000, 0.1, 0.05, 0.1),
+                row("x", 700, 0.0, 0.0, 0.0),
+                row("y", 300, 0.0, 0.0, 0.0),
+                row("z", 0, 0.0, 0.0, 0.0),
+            ],
+            ["credits no conversion at all to x, y; cost: €1,000.", LEAST + "a ("],
+        ),
+    ],
+)
+def test_least_and_most_cost_are_named_where_they_are_no_chance(
+    rows: list[Credit], said: list[str]
+) -> None:
+    rest = 1 - sum(r.share for r in rows)
+    rows = [*rows, row("(unattributed)", None, rest, rest, rest)]
+    spend = [entry for r in rows if r.cost is not None for entry in spent(r.channel, r.cost / 90)]
+    found = sentences(page(world(spend, rows=rows)))
+    about_cost = [s for s in found if LEAST in s or "credits no conversion" in s]
+    assert len(about_cost) == len(said)
+    assert all(part in sentence for part, sentence in zip(said, about_cost, strict=True))
+
+
+def sentences(html: str) -> list[str]:
+    [found] = re.findall(r'<ul class="findings">(.*?)</ul>', html, re.S)
+    return [text(s).translate(ISOLATES) for s in re.findall(r"<li>(.*?)</li>", found)]
+
+
+def test_channels_of_unknown_spend_are_neither_cheap_nor_dear() -> None:
+    rows = [row("a", 10, 0.5, 0.4, 0.6), row("b", 1000, 0.2, 0.1, 0.2), REST]
+    spend = spent("a", 1, DAYS[:10]) + spent("b", 1000 / 90)
+    assert not [s for s in sentences(page(world(spend, rows=rows))) if LEAST in s]
+
+
+def test_a_world_of_no_credit_has_no_sentence() -> None:
+    assert sentences(page(world([], rows=[row("(unattributed)", None, 1.0, 1.0, 1.0)]))) == []
+    one = sentences(page(world([], rows=[row("a", None, 1.0, 1.0, 1.0)])))
+    assert one == ["By the model Last touch, a earns the most: 100.0% of conversions."]
+
+
+def test_the_order_at_the_top_is_certain_only_where_intervals_are_apart() -> None:
+    rows = [row("a", None, 0.5, 0.4, 0.6), row("b", None, 0.4, 0.3, 0.45), REST]
+    [said] = sentences(page(world([], rows=rows)))
+    assert said.endswith(
+        "The intervals of 2 other channels reach as high, b first: "
+        "the order at the top is not certain."
+    )
+    rows = [row("a", None, 0.5, 0.4, 0.6), row("b", None, 0.4, 0.3, 0.35)]
+    [said] = sentences(page(world([], rows=rows)))
+    assert "not certain" not in said
