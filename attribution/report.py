@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -19,6 +19,7 @@ from attribution.report_facts import NO_CHANNEL, Credit, Facts, Scope
 from attribution.report_findings import findings, spreads
 from attribution.report_journeys import YARDSTICK
 from attribution.report_periods import Period, compare_periods, feeds, known_spend, window
+from attribution.report_warnings import warnings
 from attribution.restated import Restated
 from attribution.wording import PAGES, Wording, breakable, visible
 
@@ -68,7 +69,7 @@ def render(
         last=last,
         days=(last - first).days + 1,
         staged_at=datetime.fromisoformat(manifest["staged_at"]),
-        warnings=_warnings(manifest),
+        warnings=warnings(manifest, wording),
         periods=periods,
         known_spend=known_spend(facts, periods),
         costly=len(feeds(facts)),
@@ -90,11 +91,6 @@ def render(
         segments=_segments(facts),
         restated=restated,
     )
-
-
-def _warnings(manifest: Mapping[str, Any]) -> list[str]:
-    steps: Iterable[Mapping[str, Any]] = manifest["steps"].values()
-    return [warning for step in steps for warning in step.get("warnings", ())]
 
 
 def _total(facts: Facts, scope: Scope, whole: Period) -> Credit:

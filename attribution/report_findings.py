@@ -8,7 +8,7 @@ from math import inf
 
 from attribution.report_facts import NO_CHANNEL, Credit, Facts
 from attribution.report_journeys import YARDSTICK
-from attribution.wording import Wording, visible
+from attribution.wording import Wording, apart
 
 
 def findings(facts: Facts, wording: Wording, partial: Collection[str] = ()) -> Iterable[str]:
@@ -32,7 +32,7 @@ def findings(facts: Facts, wording: Wording, partial: Collection[str] = ()) -> I
     if low != high:
         yield wording.text(
             "finding_spread",
-            channel=_apart(widest),
+            channel=apart(widest),
             low=wording.percent(shares[low]),
             low_model=wording.text(f"model_{low}"),
             high=wording.percent(shares[high]),
@@ -50,7 +50,7 @@ def _strongest(
     top = rows[0]
     said = wording.text(
         "finding_top" if model != YARDSTICK else "finding_top_bare",
-        channel=_apart(top.channel),
+        channel=apart(top.channel),
         model=wording.text(f"model_{model}"),
         share=wording.percent(top.share),
         last_touch=wording.percent(yardstick.get(top.channel)),
@@ -62,7 +62,7 @@ def _strongest(
     ]
     if rivals:
         key = "finding_close" if len(rivals) > 1 else "finding_close_one"
-        said += " " + wording.text(key, n=len(rivals), rival=_apart(rivals[0].channel))
+        said += " " + wording.text(key, n=len(rivals), rival=apart(rivals[0].channel))
     return said
 
 
@@ -73,7 +73,7 @@ def _cost(credit: list[Credit], paid: list[Credit], wording: Wording, model: str
         yield wording.text(
             "finding_idle",
             model=model,
-            channels=", ".join(_apart(row.channel) for row in idle),
+            channels=", ".join(apart(row.channel) for row in idle),
             cost=wording.money(sum(row.cost or 0.0 for row in idle)),
         )
     whole = sum(row.conversions for row in credit)
@@ -86,9 +86,9 @@ def _cost(credit: list[Credit], paid: list[Credit], wording: Wording, model: str
         yield wording.text(
             "finding_cost",
             model=model,
-            cheap=_apart(cheap),
+            cheap=apart(cheap),
             low=_money_range(*ranges[cheap], wording),
-            dear=_apart(dear),
+            dear=apart(dear),
             high=_money_range(*ranges[dear], wording),
         )
 
@@ -104,11 +104,6 @@ def _money_range(low: float, high: float, wording: Wording) -> str:
     if high == inf:
         return wording.text("at_least", value=wording.money(low))
     return f"{wording.money(low)} – {wording.money(high)}"
-
-
-def _apart(name: str) -> str:
-    """A name within a sentence, whose direction leaves the sentence alone (Unicode isolates)."""
-    return f"\u2068{visible(name)}\u2069"
 
 
 def spreads(credit: Mapping[str, list[Credit]]) -> dict[str, float]:

@@ -109,6 +109,11 @@ def visible(text: str) -> str:
     return UNSEEN.sub(lambda match: f"⟨U+{ord(match[0]):04X}⟩", text)
 
 
+def apart(text: str) -> str:
+    """A name within a sentence, whose direction leaves the sentence alone (Unicode isolates)."""
+    return f"\u2068{visible(text)}\u2069"
+
+
 def breakable(text: str) -> Markup:
     """The same as markup, which may break after a sign inside a long name."""
     return Markup("<wbr>").join(re.findall(r"[^_/.:|-]*[_/.:|-]?", visible(text))[:-1])

@@ -131,7 +131,7 @@ def test_every_text_of_the_template_exists_and_none_is_left_over() -> None:
     code = "".join(path.read_text() for path in PAGES.parent.glob("*.py"))
     used = set(re.findall(r"\bt\('(\w+)'", template)) | set(re.findall(r'"(\w+)"', code))
     used |= set(re.findall(r"tile\('(\w+)'", template))
-    families = ("model_", "says_", "cannot_", "reason_", "aside_", "rows_", "table_")
+    families = ("model_", "says_", "cannot_", "reason_", "aside_", "rows_", "table_", "warning_")
     missing = {key for key in re.findall(r"\bt\('(\w+)'[,)]", template) if key not in TEXTS}
     assert not missing
     assert not {k for k in TEXTS if k not in used and not k.startswith(families)}

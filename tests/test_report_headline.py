@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import date, timedelta
 from html import unescape
+from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
+from conftest import ROOT
 
+from attribution.contract import read_contract
+from attribution.landing import look
 from attribution.report import render
 from attribution.report_facts import Credit, Facts
 from attribution.report_periods import Feed
+from attribution.report_warnings import in_words
+from attribution.settings import WARNINGS
+from attribution.validation import _finding, read_suite
 from attribution.wording import Wording
 
 LAST = date(2026, 3, 31)
@@ -277,3 +286,142 @@ def test_the_order_at_the_top_is_certain_only_where_intervals_are_apart() -> Non
     rows = [row("a", None, 0.5, 0.4, 0.6), row("b", None, 0.4, 0.3, 0.35)]
     [said] = sentences(page(world([], rows=rows)))
     assert "not certain" not in said
+
+
+# warnings
+
+
+@pytest.mark.parametrize(
+    ("column", "found", "english", "german"),
+    [
+        (
+            "share_unmapped",
+            [("all touches", 0.16328)],
+            "16.3% of touchpoints",
+            "Auf 16,3\u00a0% der",
+        ),
+        ("rows_conflicting", [("steps", 1234.0)], ": steps (1,234).", ": steps (1.234)."),
+        (
+            "size_ratio",
+            [(f"spend/s_{n}.csv", 0.125) for n in range(5)],
+            "s_2.csv (0.12) and 2 more.",
+            "spend/s_1.csv (0,12), spend/s_2.csv (0,12) und 2 weitere.",
+        ),
+        (
+            "days_overdue",
+            [("spend/s.csv", 12)],
+            "overdue): spend/s.csv (12).",
+            "überfällig): spend/",
+        ),
+        ("rows_read", [("spend/<i>.csv", 0)], "header, most often", ": spend/<i>.csv (0)."),
+        (
+            "extra_columns",
+            [("spend/s.csv", "a, b (1)")],
+            "s.csv (a, b (1)).",
+            "nicht gelesen: spend",
+        ),
+    ],
+)
+def test_failed_expectations_are_said_in_words(
+    column: str, found: list[tuple[str, Any]], english: str, german: str
+) -> None:
+    boundary = "statistics" if column in ("share_unmapped", "rows_conflicting") else "exports"
+    [expectation] = [
+        e
+        for e in read_suite(ROOT / "expectations", boundary)["expectations"]
+        if e["kwargs"].get("column") == column
+    ]
+    result = {
+        "unexpected_count": len(found),
+        "element_count": 14,
+        "unexpected_index_list": [{"subject": s, column: value} for s, value in found],
+    }
+    frame = pd.DataFrame({column: [value for _, value in found]})
+    finding = _finding(
+        boundary, expectation, {"raised": None, "success": False, "result": result}, frame
+    )
+    assert finding is not None
+    assert finding.severity == "warning"
+    steps = {"check": {"warnings": [finding.message]}}
+    for language, said in (("en", english), ("de", german)):
+        assert said in banner(page(world(WHOLE), language, steps=steps))
+
+
+def banner(html: str) -> str:
+    [found] = re.findall(r'<section class="warnings".*?<ul>(.*?)</ul>', html, re.S)
+    assert "expect_" not in found
+    assert "<i>" not in found
+    return unescape(found).translate(ISOLATES)
+
+
+def test_every_expectation_that_warns_has_words() -> None:
+    warned = {
+        expectation["kwargs"]["column"]
+        for boundary in ("exports", "statistics", "credits")
+        for expectation in read_suite(ROOT / "expectations", boundary)["expectations"]
+        if expectation["severity"] == "warning"
+    }
+    assert warned == set(WARNINGS)
+    assert all(Wording("en", "EUR").has(f"warning_{column}") for column in warned)
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (
+            "landing/spend/s.csv has no column cost, day; files of its name had before",
+            "In der Datei spend/s.csv fehlt cost, day; frühere Dateien ihrer Art hatten das.",
+        ),
+        (
+            "_exports.yml declares calls no longer; its rows stay in the archive, uncounted, for "
+            "retention_days",
+            "Der Export calls ist nicht mehr vereinbart; seine Zeilen zählen nicht.",
+        ),
+        (
+            "landing/spend/s.csv is being written; left for the next run",
+            "Die Datei spend/s.csv war noch nicht vollständig und wartet auf den nächsten Lauf.",
+        ),
+        (
+            "12345 rows are later than 2026-03-31 and do not count",
+            "12.345 Zeilen sind später als der 31.03.2026 und zählen nicht.",
+        ),
+        (
+            'lookback_days_by_goal: no conversion is of the goal "it\'s"',
+            "Für das Ziel it's ist ein eigener Rückblick eingerichtet, aber kein Abschluss hat "
+            "dieses Ziel.",
+        ),
+        (
+            "goal 'a', entry_channel 'b' has no credit by markov: markov: too few",
+            "Das Modell Markov-Kette ließ sich für b (entry_channel) des Ziels a nicht rechnen.",
+        ),
+        (
+            "goal 'a' has no credit by ladder: no step",
+            "Das Modell Leiter ließ sich für das Ziel a nicht rechnen.",
+        ),
+        ("markov: every journey converts, so a", None),
+        # what nobody knows stands as it is
+        ("mine: expect_column_min(x): observed 3", "mine: expect_column_min(x): observed 3"),
+        ("a\u202eb", "a⟨U+202E⟩b"),
+    ],
+)
+def test_lines_of_the_steps_are_said_in_words(line: str, said: str | None) -> None:
+    words = in_words(line, Wording("de", "EUR")).translate(ISOLATES)
+    assert words == (said or Wording("de", "EUR").text("warning_all_convert"))
+
+
+def test_what_lies_wrong_in_landing_is_said_in_words(tmp_path: Path) -> None:
+    """Of the lines that `look` really writes."""
+    (tmp_path / "unknown").mkdir()
+    (tmp_path / "file.csv").touch()
+    (tmp_path / "link").symlink_to(tmp_path / "unknown")
+    (tmp_path / "spend" / "folder.csv").mkdir(parents=True)
+    (tmp_path / "spend" / "fresh.csv").touch()
+    contract = read_contract(ROOT / "dbt_project" / "models" / "staging" / "_exports.yml")
+    found = look({"spend": replace(contract["spend"], settle_seconds=3600)}, tmp_path)
+    assert len(found.refused) == 4
+    for line in found.refused:
+        said = in_words(line, Wording("en", "EUR"))
+        assert said.endswith(" lies where no export is expected, and was not read.")
+    [waiting] = found.waiting
+    said = in_words(f"{waiting}; left for the next run", Wording("en", "EUR")).translate(ISOLATES)
+    assert said.startswith("The file spend/fresh.csv was not complete yet")
