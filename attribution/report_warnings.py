@@ -25,7 +25,7 @@ LINES = {
     "warning_no_credit": r"goal (['\"])(?P<goal>.*)\1 has no credit by (?P<model>\w+): .*",
     "warning_all_convert": r"markov: every journey converts, .*",
 }
-NUMBER = re.compile(r" \((-?\d[\d.e-]*)\)")
+NUMBER = re.compile(r" \((-?\d+(?:\.\d+)?(?:e[+-]?\d+)?)\)(?=, |$)")  # not what a file's name has
 
 
 def warnings(manifest: Mapping[str, Any], wording: Wording) -> list[str]:

@@ -30,7 +30,6 @@ from attribution.report_charts import bars, heat
 from attribution.report_facts import Facts, read_facts
 from attribution.report_journeys import collect_touches, ends, handovers, journeys_by, medians
 from attribution.report_periods import compare_periods
-from attribution.restated import compare
 from attribution.settings import FITTED, HEURISTICS
 from attribution.warehouse import open_published
 from attribution.wording import PAGES, Wording, breakable, visible
@@ -297,49 +296,6 @@ def test_small_cells_are_nowhere_on_the_page(bank: Home, tmp_path: Path) -> None
     # paths below the setting of the run are in no version, and so on no page
     rare = bank.published("select min(journeys) from conversion_paths where path <> '(other)'")
     assert rare[0][0] is None or rare[0][0] >= settings["small_cell"]
-
-
-def test_restated_tells_what_changed_on_the_days_that_both_versions_cover(
-    bank: Home, tmp_path: Path
-) -> None:
-    facts = facts_of(bank)
-    last = date.fromisoformat(bank.manifest()["run_date"])
-    first = last - timedelta(days=89)
-    same = compare(facts, first, last, bank.current)
-    assert same is not None
-    assert same.goals == []
-    shutil.copy(bank.current / "attribution.duckdb", tmp_path)
-    goal = facts.goals[0]
-    day = max(day for day, found, *_ in facts.daily if found == goal)
-    with duckdb.connect(tmp_path / "attribution.duckdb") as con:
-        con.execute(
-            "update channel_credit_daily set conversions = conversions * 2 "
-            "where model = 'last_touch' and goal = ? and date = ?",
-            [goal, day],
-        )
-    changed = compare(facts, first, last, tmp_path)
-    assert changed is not None
-    [(found, then, now, revenue_then, revenue_now, days)] = changed.goals
-    on_the_day = sum(n for when, g, n, _ in facts.daily if (when, g) == (day, goal))
-    assert (found, days) == (goal, 1)
-    assert then - now == pytest.approx(on_the_day)
-    assert revenue_then == pytest.approx(revenue_now)
-    # a version that ended before is compared over its own days only
-    with duckdb.connect(tmp_path / "attribution.duckdb") as con:
-        con.execute("update run_manifest set value = '2026-02-01' where name = 'run_date'")
-    earlier = compare(facts, first, last, tmp_path)
-    assert earlier is not None
-    assert earlier.last == date(2026, 2, 1) < last
-
-
-def test_a_version_before_that_cannot_be_read_stops_no_night(bank: Home, tmp_path: Path) -> None:
-    facts, day = facts_of(bank), date(2026, 3, 1)
-    assert compare(facts, day, day, tmp_path) is None
-    (tmp_path / "attribution.duckdb").write_text("no database")
-    assert compare(facts, day, day, tmp_path) is None
-    (tmp_path / "attribution.duckdb").unlink()
-    duckdb.connect(tmp_path / "attribution.duckdb").close()
-    assert compare(facts, day, day, tmp_path) is None
 
 
 # the files

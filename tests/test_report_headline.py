@@ -314,6 +314,7 @@ def test_the_order_at_the_top_is_certain_only_where_intervals_are_apart() -> Non
             "überfällig): spend/",
         ),
         ("rows_read", [("spend/<i>.csv", 0)], "header, most often", ": spend/<i>.csv (0)."),
+        ("size_ratio", [("s (1.2.3) (4).csv", 9.5)], "s (1.2.3) (4).csv (9.50).", "(9,50)."),
         (
             "extra_columns",
             [("spend/s.csv", "a, b (1)")],
