@@ -198,6 +198,42 @@ def test_spend_of_a_young_world_is_whole_from_its_first_conversion_on() -> None:
     assert "Spend is known" not in note(html)
 
 
+@pytest.mark.parametrize(
+    ("was", "now", "revenue", "returned"),
+    [
+        (100.0, 200.0, "good +100.0%", "good +100.0%"),
+        (100.0, 50.0, "bad \u221250.0%", "bad \u221250.0%"),
+        (100.0, 100.1, "+0.1%", "+0.1%"),
+        (100.0, 0.0, "bad \u2212100.0%", "bad \u2212100.0%"),
+        (100.0, -50.0, "bad \u2212150.0%", "bad \u2212150.0%"),
+        (0.0, 100.0, "", ""),
+        (-100.0, 200.0, "", ""),
+        (-100.0, -200.0, "", ""),
+    ],
+)
+def test_a_change_is_one_of_something_above_nothing(
+    was: float, now: float, revenue: str, returned: str
+) -> None:
+    daily = [(day, "g", 10.0, was if day < LAST - timedelta(days=27) else now) for day in DAYS]
+    found = tiles(page(world(WHOLE, daily)))
+    assert found["Revenue"][1] == revenue
+    assert found["Return on spend"][1] == returned
+    assert found["Revenue"][2][0] == "before: " + Wording("en", "EUR").money(28 * was)
+    assert len(found["Return on spend"][2]) == 2
+
+
+def test_a_period_without_conversions_is_told_and_not_compared() -> None:
+    recent = [(day, "g", 10.0, 100.0) for day in DAYS[-28:]]
+    found = tiles(page(world(WHOLE, recent)))
+    for name, before in (("Conversions", "0"), ("Revenue", "€0"), ("Cost per conversion", "–")):
+        assert found[name][1:] == ("", [f"before: {before}", found[name][2][1]])
+    # less cost per conversion is better; less cost is neither
+    cheaper = spent("search", 20, DAYS[:62]) + spent("search", 10, DAYS[62:])
+    found = tiles(page(world(cheaper)))
+    assert found["Cost per conversion"][1] == "good \u221250.0%"
+    assert found["Cost"][1] == "\u221250.0%"
+
+
 # sentences
 
 
