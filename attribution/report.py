@@ -44,7 +44,7 @@ def render(
         "credit": wording.credit,
         "percent": wording.percent,
         "change": wording.change,
-        "money": wording.money,
+        "each": wording.each,
         "day": wording.day,
         "short_day": wording.short_day,
         "plain": visible,

@@ -102,8 +102,8 @@ def _cost_range(row: Credit, whole: float) -> tuple[float, float] | None:
 
 def _money_range(low: float, high: float, wording: Wording) -> str:
     if high == inf:
-        return wording.text("at_least", value=wording.money(low))
-    return f"{wording.money(low)} – {wording.money(high)}"
+        return wording.text("at_least", value=wording.price(low))
+    return f"{wording.price(low)} – {wording.price(high)}"
 
 
 def spreads(credit: Mapping[str, list[Credit]]) -> dict[str, float]:

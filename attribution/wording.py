@@ -94,6 +94,14 @@ class Wording:
         value = _no_minus_zero(value, digits)
         return str(format_currency(value, self.currency, form, self._locale, currency_digits=False))
 
+    def each(self, value: float | None) -> str:
+        """What one of many costs, without the sign: 1,234 but 0.51."""
+        return self.number(value, _digits_of_one(value))
+
+    def price(self, value: float | None) -> str:
+        """The same as money."""
+        return self.money(value, _digits_of_one(value))
+
     def day(self, value: date, form: str = "medium") -> str:
         return str(format_date(value, form, locale=self._locale))
 
@@ -117,6 +125,10 @@ def apart(text: str) -> str:
 def breakable(text: str) -> Markup:
     """The same as markup, which may break after a sign inside a long name."""
     return Markup("<wbr>").join(re.findall(r"[^_/.:|-]*[_/.:|-]?", visible(text))[:-1])
+
+
+def _digits_of_one(value: float | None) -> int:
+    return 2 if value is not None and abs(value) < 100 else 0
 
 
 def _no_minus_zero(value: float, digits: int) -> float:

@@ -148,6 +148,10 @@ def test_numbers_are_those_of_the_language() -> None:
     assert english.number(-0.0001) == "0"
     assert german.day(date(2026, 3, 1), "long") == "1. März 2026"
     assert Wording("de", "CHF").money(1.0) == "1\u00a0CHF"
+    assert [english.price(v) for v in (0.514, -1.9, 99.994, 100.4)] == [
+        "€0.51", "-€1.90", "€99.99", "€100",
+    ]  # fmt: skip
+    assert (german.each(0.5), german.price(None)) == ("0,50", "–")
     assert english.number(None) == german.percent(None) == english.money(None) == "–"
 
 

@@ -194,7 +194,7 @@ def test_without_spend_no_tile_speaks_of_cost() -> None:
 def test_spend_of_a_young_world_is_whole_from_its_first_conversion_on() -> None:
     young = DAYS[-20:]
     html = page(world(spent("search", 5, young), [(day, "g", 1.0, 2.0) for day in young]))
-    assert tiles(html)["Cost per conversion"][2] == ["before: €5", "90 days: €5"]
+    assert tiles(html)["Cost per conversion"][2] == ["before: €5.00", "90 days: €5.00"]
     assert "Spend is known" not in note(html)
 
 
@@ -234,6 +234,26 @@ def test_a_period_without_conversions_is_told_and_not_compared() -> None:
     assert found["Cost"][1] == "\u221250.0%"
 
 
+def test_cheap_conversions_are_shown_to_two_digits_and_sorted_by_all() -> None:
+    costs = {"a": 0.514, "b": 0.511, "c": 1.94, "d": 99.5, "e": 100.6, "f": 1234.5}
+    rows = [
+        Credit(channel, 10.0, 5.0, 0.1, cost=10 * each, cost_per_conversion=each)
+        for channel, each in costs.items()
+    ]
+    for language, shown in (
+        ("en", ["0.51", "0.51", "1.94", "99.50", "101", "1,234"]),
+        ("de", ["0,51", "0,51", "1,94", "99,50", "101", "1.234"]),
+    ):
+        html = page(world(WHOLE, rows=rows), language)
+        [body] = re.findall(r'<table class="channels.*?<tbody[^>]*>(.*?)</tbody>', html, re.S)
+        cells = [re.findall(r"<td(.*?)>(.*?)</td>", r)[7] for r in re.findall("<tr>.*?</tr>", body)]
+        assert [cell for _, cell in cells] == shown
+        assert [attribute for attribute, _ in cells] == [
+            f' data-value="{c}"' for c in costs.values()
+        ]
+    assert tiles(page(world(spent("search", 5.1))))["Cost per conversion"][0] == "€0.51"
+
+
 # sentences
 
 
@@ -255,12 +275,12 @@ LEAST = "a conversion costs least through "
         # far apart: the ranges are 1000 / 50 to 1000 / 40, and 1000 / 10 to 1000 / 5
         (
             [row("a", 1000, 0.45, 0.4, 0.5), row("b", 1000, 0.08, 0.05, 0.1)],
-            [LEAST + "a (€20 – €25) and most through b (€100 – €200), by the"],
+            [LEAST + "a (€20.00 – €25.00) and most through b (€100 – €200), by the"],
         ),
         # an interval that reaches 0 has no upper end
         (
             [row("a", 1000, 0.45, 0.4, 0.5), row("b", 1000, 0.08, 0.0, 0.1)],
-            [LEAST + "a (€20 – €25) and most through b (at least €100), by the"],
+            [LEAST + "a (€20.00 – €25.00) and most through b (at least €100), by the"],
         ),
         # ranges that overlap, equal ones, unknown ones, one channel alone
         ([row("a", 1000, 0.45, 0.1, 0.5), row("b", 1000, 0.08, 0.05, 0.2)], []),
