@@ -18,6 +18,7 @@ from attribution.contract import read_contract
 from attribution.landing import look
 from attribution.report import render
 from attribution.report_facts import Credit, Facts
+from attribution.report_findings import findings
 from attribution.report_periods import Feed
 from attribution.report_warnings import in_words
 from attribution.settings import WARNINGS
@@ -342,6 +343,25 @@ def test_the_order_at_the_top_is_certain_only_where_intervals_are_apart() -> Non
     rows = [row("a", None, 0.5, 0.4, 0.6), row("b", None, 0.4, 0.3, 0.35)]
     [said] = sentences(page(world([], rows=rows)))
     assert "not certain" not in said
+
+
+def test_sentences_say_where_models_disagree_and_what_came_of_itself() -> None:
+    facts = world([], rows=[row("a", None, 0.6, 0.6, 0.6), row("b", None, 0.4, 0.4, 0.4)])
+    ladder = [
+        row("b", None, 0.4, 0.3, 0.5),
+        row("a", None, 0.2, 0.1, 0.25),
+        row("(organic)", None, 0.4, 0.3, 0.5),
+    ]
+    facts.credit[None]["ladder"] = ladder
+    found = findings(replace(facts, default_model="ladder"), Wording("de", "EUR"))
+    assert [sentence.translate(ISOLATES) for sentence in found] == [
+        "Nach dem Modell Leiter trägt b am meisten bei: 40,0\u00a0% der Abschlüsse; nach letztem "
+        "Kontakt wären es 40,0\u00a0%.",
+        "Nach dem Modell Leiter wären 40,0\u00a0% der Abschlüsse auch ohne erfassten Kontakt "
+        "gekommen: (organic).",
+        "Am stärksten unterscheiden sich die Modelle bei a: von 20,0\u00a0% (Leiter) bis "
+        "60,0\u00a0% (Letzter Kontakt).",
+    ]
 
 
 # warnings
