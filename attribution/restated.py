@@ -17,8 +17,13 @@ from attribution.warehouse import open_published
 # Settings that make every figure another one, whatever rows came.
 BASES = ("reporting_currency", "reporting_timezone", "lookback_days", "lookback_days_by_goal")
 
-# What is compared, and over which rows: cost knows no goal.
-PARTS = (("goal", "cost is null"), ("channel", "true"))
+# Figures by day and goal, then by day and channel; cost knows no goal.
+BY_DAY = (
+    "select date, goal, sum(conversions)::double, sum(revenue)::double, 0.0::double "
+    "from channel_credit_daily where model = ? and cost is null group by all",
+    "select date, channel, sum(conversions)::double, sum(revenue)::double, "
+    "coalesce(sum(cost), 0)::double from channel_credit_daily where model = ? group by all",
+)
 
 Key = tuple[date, str]  # a day, and a goal or a channel
 Figures = list[float]  # conversions, revenue, cost
@@ -61,7 +66,7 @@ def compare(
         return None
     try:
         with open_published(previous) as earlier:
-            said, then = _settings(earlier), [_by_day(earlier, *part) for part in PARTS]
+            said, then = _settings(earlier), [_by_day(earlier, sql) for sql in BY_DAY]
         run_date = date.fromisoformat(said["run_date"])
         begin = max(first, _window(then[0], run_date, said["window_days"]))
     except (AttributionError, duckdb.Error, KeyError, TypeError, ValueError):
@@ -73,7 +78,7 @@ def compare(
     bases = [(b, said.get(b, ""), here.get(b, "")) for b in BASES if said.get(b) != here.get(b)]
     if bases:
         return Restated(run_date, begin, end, bases)
-    now = [_by_day(con, *part) for part in PARTS]
+    now = [_by_day(con, sql) for sql in BY_DAY]
     goals, channels = (
         _changes(*({k: v for k, v in days.items() if begin <= k[0] <= end} for days in both))
         for both in zip(then, now, strict=True)
@@ -89,13 +94,8 @@ def _settings(con: duckdb.DuckDBPyConnection) -> dict[str, str]:
     )
 
 
-def _by_day(con: duckdb.DuckDBPyConnection, column: str, rows: str) -> dict[Key, Figures]:
-    found = con.execute(
-        f"select date, {column}, sum(conversions)::double, sum(revenue)::double, "
-        f"coalesce(sum(cost), 0)::double from channel_credit_daily where model = ? and {rows} "
-        "group by all",
-        [YARDSTICK],
-    ).fetchall()
+def _by_day(con: duckdb.DuckDBPyConnection, sql: str) -> dict[Key, Figures]:
+    found = con.execute(sql, [YARDSTICK]).fetchall()
     return {(day, name): figures for day, name, *figures in found}
 
 
