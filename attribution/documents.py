@@ -13,11 +13,12 @@ def write_documents(candidate: Path, manifest: Mapping[str, Any], previous: Path
     """Write the documents of a candidate version beside its marts.
 
     manifest : its run, settings, steps with their warnings.
-    previous : folder of the version published so far, which need not exist.
+    previous : folder of the version to compare with, which need not exist.
     """
     # templates and formats take half a second to import, for this step alone
-    from attribution.report import render, window
+    from attribution.report import render
     from attribution.report_facts import read_facts
+    from attribution.report_periods import window
     from attribution.restated import compare
     from attribution.wording import Wording
     from attribution.workbook import write_csv, write_workbook
@@ -27,7 +28,7 @@ def write_documents(candidate: Path, manifest: Mapping[str, Any], previous: Path
     with open_published(candidate) as con:
         con.execute(f"set memory_limit = {literal(settings['memory_limit'])}")
         facts = read_facts(con, settings)
-        restated = compare(facts, *window(facts, manifest), previous)
+        restated = compare(con, *window(facts, manifest), previous)
         page = render(facts, manifest, restated, wording)
         (candidate / "report.html").write_text(page, encoding="utf-8")
         write_workbook(con, candidate / "attribution.xlsx", manifest, wording)

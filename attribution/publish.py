@@ -67,7 +67,7 @@ def stage(
         (candidate / "parquet").mkdir(parents=True)
         manifest = _manifest(con, settings, record, run_id)
         _write_tables(con, candidate, manifest)
-        write_documents(candidate, manifest, folders.publish / "current")
+        write_documents(candidate, manifest, _before(folders.publish, manifest["run_date"]))
         _write_manifest(candidate, manifest)
     except (OSError, duckdb.IOException) as error:
         raise PublishError(
@@ -139,6 +139,15 @@ def versions(folder: Path) -> list[Path]:
     """The versions kept, in the order in which they were staged: a backfill may be the newest."""
     kept = (path for path in (folder / "versions").glob("*") if path.is_dir())
     return sorted(kept, key=lambda path: (path.name.rpartition("_")[2], path.name))
+
+
+def _before(folder: Path, run_date: str) -> Path:
+    """What to compare with: the latest earlier run date's last version, else the published one.
+
+    A rerun of the same date says the same, and would hide what the night before said.
+    """
+    earlier = [path for path in versions(folder) if path.name.partition("_")[0] < run_date]
+    return max(earlier, key=lambda path: path.name, default=folder / "current")
 
 
 def read_manifest(version_folder: Path) -> dict[str, Any]:

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 import jinja2
@@ -19,10 +18,10 @@ from attribution import report_charts as charts
 from attribution.report_facts import NO_CHANNEL, Credit, Facts, Scope
 from attribution.report_findings import findings, spreads
 from attribution.report_journeys import YARDSTICK
+from attribution.report_periods import Period, compare_periods, feeds, known_spend, window
+from attribution.report_warnings import warnings
 from attribution.restated import Restated
 from attribution.wording import PAGES, Wording, breakable, visible
-
-COMPARED_DAYS = 28
 
 
 def render(
@@ -45,7 +44,7 @@ def render(
         "credit": wording.credit,
         "percent": wording.percent,
         "change": wording.change,
-        "money": wording.money,
+        "each": wording.each,
         "day": wording.day,
         "short_day": wording.short_day,
         "plain": visible,
@@ -70,13 +69,15 @@ def render(
         last=last,
         days=(last - first).days + 1,
         staged_at=datetime.fromisoformat(manifest["staged_at"]),
-        warnings=_warnings(manifest),
+        warnings=warnings(manifest, wording),
         periods=periods,
-        findings=list(findings(facts, wording)),
+        known_spend=known_spend(facts, periods),
+        costly=len(feeds(facts)),
+        findings=list(findings(facts, wording, periods[0].missing)),
         scopes=scopes,
         no_channel=NO_CHANNEL,
         yardstick=YARDSTICK,
-        totals={scope: _total(facts, scope) for scope in scopes},
+        totals={scope: _total(facts, scope, periods[0]) for scope in scopes},
         coverage=_coverage(facts.credit[None][YARDSTICK]),
         matrices={scope: _matrix(facts, scope, wording) for scope in scopes},
         goals=[_goal(facts, goal) for goal in facts.goals],
@@ -92,80 +93,21 @@ def render(
     )
 
 
-@dataclass(frozen=True)
-class Period:
-    """Totals of some days, both ends included."""
-
-    first: date
-    last: date
-    conversions: float
-    revenue: float
-    cost: float | None
-
-    @property
-    def cost_per_conversion(self) -> float | None:
-        return None if self.cost is None or not self.conversions else self.cost / self.conversions
-
-    @property
-    def return_on_spend(self) -> float | None:
-        return None if not self.cost else self.revenue / self.cost
-
-
-def compare_periods(facts: Facts, first: date, last: date) -> list[Period]:
-    """The whole window, the latest weeks and as many before them.
-
-    Whole weeks, since weekdays differ; at most COMPARED_DAYS. Without two weeks of data there is
-    the window alone.
-    """
-    starts = [day for day, *_ in facts.daily] + [day for day, _ in facts.spend]
-    available = (last - max(first, min(starts, default=first))).days + 1
-    days = min(COMPARED_DAYS, available // 2) // 7 * 7
-    whole = _period(facts, first, last)
-    if not days:
-        return [whole]
-    begin = last - timedelta(days=days - 1)
-    before = begin - timedelta(days=1)
-    return [
-        whole,
-        _period(facts, begin, last),
-        _period(facts, begin - timedelta(days=days), before),
-    ]
-
-
-def _period(facts: Facts, first: date, last: date) -> Period:
-    days = [row for row in facts.daily if first <= row[0] <= last]
-    spend = [cost for day, cost in facts.spend if first <= day <= last]
-    return Period(
-        first, last, sum(r[2] for r in days), sum(r[3] for r in days), sum(spend) if spend else None
-    )
-
-
-def window(facts: Facts, manifest: Mapping[str, Any]) -> tuple[date, date]:
-    """First and last day of what the version covers."""
-    last, days = date.fromisoformat(manifest["run_date"]), manifest["settings"]["window_days"]
-    if days == "all":
-        return min((day for day, *_ in facts.daily), default=last), last
-    return last - timedelta(days=int(days) - 1), last
-
-
-def _warnings(manifest: Mapping[str, Any]) -> list[str]:
-    steps: Iterable[Mapping[str, Any]] = manifest["steps"].values()
-    return [warning for step in steps for warning in step.get("warnings", ())]
-
-
-def _total(facts: Facts, scope: Scope) -> Credit:
+def _total(facts: Facts, scope: Scope, whole: Period) -> Credit:
+    """The last line of a table; without ratios where spend does not cover the window."""
     rows = facts.credit[scope][YARDSTICK]
     spent = [row.cost for row in rows if row.cost is not None]
     conversions, revenue = sum(r.conversions for r in rows), sum(r.revenue for r in rows)
     cost = sum(spent) if spent else None
+    known = None if whole.missing else cost
     return Credit(
         channel="",
         conversions=conversions,
         revenue=revenue,
         share=1.0,
         cost=cost,
-        cost_per_conversion=cost / conversions if cost is not None and conversions else None,
-        return_on_spend=revenue / cost if cost else None,
+        cost_per_conversion=known / conversions if known is not None and conversions else None,
+        return_on_spend=revenue / known if known else None,
     )
 
 

@@ -54,7 +54,7 @@ class Facts:
     """One version's marts, boiled down to what the page shows.
 
     credit : by goal (None: all together), then by model; channels by their credit.
-    daily : (day, goal, conversions, revenue); spend : (day, cost).
+    daily : (day, goal, conversions, revenue); spend : (day, channel, cost).
     weekly : (week's monday, goal, model, channel, conversions).
     lengths, lags : (touches, or whole days; journeys). medians : both, by goal.
     ends : (first channel, last channel, journeys), pairs of few journeys left out.
@@ -69,7 +69,7 @@ class Facts:
     models: list[str]
     credit: dict[Scope, dict[str, list[Credit]]]
     daily: list[tuple[date, str, float, float]]
-    spend: list[tuple[date, float]]
+    spend: list[tuple[date, str, float]]
     weekly: list[tuple[date, str, str, str, float]]
     paths: list[Row]
     lengths: list[tuple[int, int]]
@@ -123,8 +123,8 @@ def read_facts(con: duckdb.DuckDBPyConnection, settings: Mapping[str, Any]) -> F
             [YARDSTICK],
         ).fetchall(),
         spend=con.execute(
-            "select date, sum(cost)::double from channel_credit_daily "
-            "where model = ? and cost is not null group by date order by date",
+            "select date, channel, sum(cost)::double from channel_credit_daily "
+            "where model = ? and cost is not null group by date, channel order by date, channel",
             [YARDSTICK],
         ).fetchall(),
         weekly=con.execute(

@@ -3,35 +3,61 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 
 import duckdb
 
 from attribution.errors import AttributionError
-from attribution.report_facts import Facts
 from attribution.report_journeys import YARDSTICK
 from attribution.warehouse import open_published
 
-Day = tuple[date, str]
+# Settings that make every figure another one, whatever rows came.
+BASES = ("reporting_currency", "reporting_timezone", "lookback_days", "lookback_days_by_goal")
+
+# Figures by day and goal, then by day and channel; cost knows no goal.
+BY_DAY = (
+    "select date, goal, sum(conversions)::double, sum(revenue)::double, 0.0::double "
+    "from channel_credit_daily where model = ? and cost is null group by all",
+    "select date, channel, sum(conversions)::double, sum(revenue)::double, "
+    "coalesce(sum(cost), 0)::double from channel_credit_daily where model = ? group by all",
+)
+
+Key = tuple[date, str]  # a day, and a goal or a channel
+Figures = list[float]  # conversions, revenue, cost
+
+
+@dataclass(frozen=True)
+class Change:
+    """Totals of a goal or of a channel over the common days, and on how many days they differ."""
+
+    name: str
+    days: int
+    then: Figures
+    now: Figures
 
 
 @dataclass(frozen=True)
 class Restated:
-    """Totals over the common days, then (the version before) and now.
+    """How the version of `run_date` differs, by last touch; only what changed.
 
-    goals : (goal, conversions then, now, revenue then, now, days that changed), goals that changed.
+    settings : (name, then, now) of the BASES that differ: then the figures are not compared.
     """
 
     run_date: date
     first: date
     last: date
-    goals: list[tuple[str, float, float, float, float, int]]
+    settings: list[tuple[str, str, str]]
+    goals: list[Change] = field(default_factory=list)
+    channels: list[Change] = field(default_factory=list)
 
 
-def compare(facts: Facts, first: date, last: date, previous: Path) -> Restated | None:
-    """Facts of this version beside the marts of `previous`, a version's folder.
+def compare(
+    con: duckdb.DuckDBPyConnection, first: date, last: date, previous: Path
+) -> Restated | None:
+    """Marts of this version, which `con` has open, beside those of `previous`, a version's folder.
 
     Returns None where there is no version before, where it cannot be read (nobody's night should
     fail for that), or where the two have no day in common.
@@ -39,42 +65,59 @@ def compare(facts: Facts, first: date, last: date, previous: Path) -> Restated |
     if not (previous / "attribution.duckdb").is_file():
         return None
     try:
-        with open_published(previous) as con:
-            rows = con.execute(
-                "select date, goal, sum(conversions)::double, sum(revenue)::double "
-                "from channel_credit_daily where model = ? and cost is null group by date, goal",
-                [YARDSTICK],
-            ).fetchall()
-            said = con.execute(
-                "select max(case when name = 'run_date' then value end), "
-                "max(case when name = 'window_days' then value end) from run_manifest "
-                "where section in ('run', 'settings')"
-            ).fetchall()
-        run_date = date.fromisoformat(said[0][0])
-        begin = max(first, _window(rows, run_date, said[0][1]))
-    except (AttributionError, duckdb.Error, TypeError, ValueError):
+        with open_published(previous) as earlier:
+            said, then = _settings(earlier), [_by_day(earlier, sql) for sql in BY_DAY]
+        run_date = date.fromisoformat(said["run_date"])
+        begin = max(first, _window(then[0], run_date, said["window_days"]))
+    except (AttributionError, duckdb.Error, KeyError, TypeError, ValueError):
         return None
     end = min(last, run_date)
     if begin > end:
         return None
-    then = {(day, goal): (c, r) for day, goal, c, r in rows if begin <= day <= end}
-    now = {(day, goal): (c, r) for day, goal, c, r in facts.daily if begin <= day <= end}
-    return Restated(run_date, begin, end, _differences(then, now))
+    here = _settings(con)
+    bases = [(b, said.get(b, ""), here.get(b, "")) for b in BASES if said.get(b) != here.get(b)]
+    if bases:
+        return Restated(run_date, begin, end, bases)
+    now = [_by_day(con, sql) for sql in BY_DAY]
+    goals, channels = (
+        _changes(*({k: v for k, v in days.items() if begin <= k[0] <= end} for days in both))
+        for both in zip(then, now, strict=True)
+    )
+    return Restated(run_date, begin, end, [], goals, channels)
 
 
-def _window(rows: list[tuple[date, str, float, float]], run_date: date, window_days: str) -> date:
+def _settings(con: duckdb.DuckDBPyConnection) -> dict[str, str]:
+    return dict(
+        con.execute(
+            "select name, value from run_manifest where section in ('run', 'settings')"
+        ).fetchall()
+    )
+
+
+def _by_day(con: duckdb.DuckDBPyConnection, sql: str) -> dict[Key, Figures]:
+    found = con.execute(sql, [YARDSTICK]).fetchall()
+    return {(day, name): figures for day, name, *figures in found}
+
+
+def _window(goals: Mapping[Key, Figures], run_date: date, window_days: str) -> date:
     if window_days == "all":
-        return min((day for day, *_ in rows), default=run_date)
+        return min((day for day, _ in goals), default=run_date)
     return date.fromordinal(run_date.toordinal() - int(window_days) + 1)
 
 
-def _differences(
-    then: dict[Day, tuple[float, float]], now: dict[Day, tuple[float, float]]
-) -> list[tuple[str, float, float, float, float, int]]:
-    sums: dict[str, list[float]] = defaultdict(lambda: [0.0] * 5)
+def _changes(then: Mapping[Key, Figures], now: Mapping[Key, Figures]) -> list[Change]:
+    """What has a day with another figure, with its totals over all days."""
+    nothing = [0.0, 0.0, 0.0]
+    days: dict[str, list[tuple[Figures, Figures]]] = defaultdict(list)
     for key in sorted(then.keys() | now.keys()):
-        before, after = then.get(key, (0.0, 0.0)), now.get(key, (0.0, 0.0))
-        changed = any(abs(a - b) > 1e-6 for a, b in zip(before, after, strict=True))
-        figures = (before[0], after[0], before[1], after[1], float(changed))
-        sums[key[1]] = [a + b for a, b in zip(sums[key[1]], figures, strict=True)]
-    return [(goal, *s[:4], int(s[4])) for goal, s in sorted(sums.items()) if s[4]]  # type: ignore[misc]
+        days[key[1]].append((then.get(key, nothing), now.get(key, nothing)))
+    found = []
+    for name, both in sorted(days.items()):
+        changed = sum(any(abs(a - b) > 1e-6 for a, b in zip(*day, strict=True)) for day in both)
+        if changed:
+            totals = [
+                [sum(column) for column in zip(*side, strict=True)]
+                for side in zip(*both, strict=True)
+            ]
+            found.append(Change(name, changed, *totals))
+    return found

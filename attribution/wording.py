@@ -94,6 +94,14 @@ class Wording:
         value = _no_minus_zero(value, digits)
         return str(format_currency(value, self.currency, form, self._locale, currency_digits=False))
 
+    def each(self, value: float | None) -> str:
+        """What one of many costs, without the sign: 1,234 but 0.51."""
+        return self.number(value, _digits_of_one(value))
+
+    def price(self, value: float | None) -> str:
+        """The same as money."""
+        return self.money(value, _digits_of_one(value))
+
     def day(self, value: date, form: str = "medium") -> str:
         return str(format_date(value, form, locale=self._locale))
 
@@ -109,9 +117,18 @@ def visible(text: str) -> str:
     return UNSEEN.sub(lambda match: f"⟨U+{ord(match[0]):04X}⟩", text)
 
 
+def apart(text: str) -> str:
+    """A name within a sentence, whose direction leaves the sentence alone (Unicode isolates)."""
+    return f"\u2068{visible(text)}\u2069"
+
+
 def breakable(text: str) -> Markup:
     """The same as markup, which may break after a sign inside a long name."""
     return Markup("<wbr>").join(re.findall(r"[^_/.:|-]*[_/.:|-]?", visible(text))[:-1])
+
+
+def _digits_of_one(value: float | None) -> int:
+    return 2 if value is not None and abs(value) < 100 else 0
 
 
 def _no_minus_zero(value: float, digits: int) -> float:

@@ -6,7 +6,15 @@ from pathlib import Path
 import pytest
 
 from attribution.errors import PublishError
-from attribution.publish import _write_manifest, current, publish, rollback, verify, versions
+from attribution.publish import (
+    _before,
+    _write_manifest,
+    current,
+    publish,
+    rollback,
+    verify,
+    versions,
+)
 from attribution.settings import Folders
 
 
@@ -31,6 +39,24 @@ def test_swap_and_retention(folders: Folders) -> None:
         assert (folders.publish / "current" / "attribution.duckdb").read_text() == f"run{number}"
     assert [path.name for path in versions(folders.publish)] == ["run2", "run3", "run4"]
     assert sorted(path.name for path in folders.publish.iterdir()) == ["current", "versions"]
+
+
+def test_a_version_is_compared_with_the_latest_of_an_earlier_date(folders: Folders) -> None:
+    assert not _before(folders.publish, "2026-03-31").exists()
+    for run_id in (
+        "2026-03-29_20260330T010000000Z",
+        "2026-03-30_20260331T010000000Z",
+        "2026-03-30_20260331T020000000Z",
+        "2026-03-31_20260401T010000000Z",
+        "2026-03-15_20260401T020000000Z",  # a backfill
+    ):
+        stage(folders, run_id)
+        publish(folders, keep=9)
+    found = {day: _before(folders.publish, day).name for day in ("2026-03-31", "2026-03-30")}
+    assert found["2026-03-31"] == "2026-03-30_20260331T020000000Z"
+    assert found["2026-03-30"] == "2026-03-29_20260330T010000000Z"
+    # nothing earlier is kept: what was published last
+    assert _before(folders.publish, "2026-03-15") == folders.publish / "current"
 
 
 def test_pointer_is_relative_so_that_the_folder_can_move(folders: Folders) -> None:

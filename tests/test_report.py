@@ -26,11 +26,10 @@ from report_versions import HOSTILE, documents, large, page_alone
 
 from attribution.documents import write_documents
 from attribution.publish import verify
-from attribution.report import compare_periods
 from attribution.report_charts import bars, heat
 from attribution.report_facts import Facts, read_facts
 from attribution.report_journeys import collect_touches, ends, handovers, journeys_by, medians
-from attribution.restated import compare
+from attribution.report_periods import compare_periods
 from attribution.settings import FITTED, HEURISTICS
 from attribution.warehouse import open_published
 from attribution.wording import PAGES, Wording, breakable, visible
@@ -131,7 +130,7 @@ def test_every_text_of_the_template_exists_and_none_is_left_over() -> None:
     code = "".join(path.read_text() for path in PAGES.parent.glob("*.py"))
     used = set(re.findall(r"\bt\('(\w+)'", template)) | set(re.findall(r'"(\w+)"', code))
     used |= set(re.findall(r"tile\('(\w+)'", template))
-    families = ("model_", "says_", "cannot_", "reason_", "aside_", "rows_", "table_")
+    families = ("model_", "says_", "cannot_", "reason_", "aside_", "rows_", "table_", "warning_")
     missing = {key for key in re.findall(r"\bt\('(\w+)'[,)]", template) if key not in TEXTS}
     assert not missing
     assert not {k for k in TEXTS if k not in used and not k.startswith(families)}
@@ -149,6 +148,10 @@ def test_numbers_are_those_of_the_language() -> None:
     assert english.number(-0.0001) == "0"
     assert german.day(date(2026, 3, 1), "long") == "1. März 2026"
     assert Wording("de", "CHF").money(1.0) == "1\u00a0CHF"
+    assert [english.price(v) for v in (0.514, -1.9, 99.994, 100.4)] == [
+        "€0.51", "-€1.90", "€99.99", "€100",
+    ]  # fmt: skip
+    assert (german.each(0.5), german.price(None)) == ("0,50", "–")
     assert english.number(None) == german.percent(None) == english.money(None) == "–"
 
 
@@ -173,7 +176,7 @@ def test_periods_are_whole_weeks_and_as_long_as_each_other() -> None:
         day = date(2026, 3, 31)
         series = [(day - timedelta(days=d), "g", 1.0, 10.0) for d in range(days)]
         object.__setattr__(found, "daily", series)
-        object.__setattr__(found, "spend", [(date(2026, 3, 31), 5.0)])
+        object.__setattr__(found, "spend", [(date(2026, 3, 31), "c", 5.0)])
         return found
 
     first, last = date(2026, 1, 1), date(2026, 3, 31)
@@ -297,49 +300,6 @@ def test_small_cells_are_nowhere_on_the_page(bank: Home, tmp_path: Path) -> None
     # paths below the setting of the run are in no version, and so on no page
     rare = bank.published("select min(journeys) from conversion_paths where path <> '(rare paths)'")
     assert rare[0][0] is None or rare[0][0] >= settings["small_cell"]
-
-
-def test_restated_tells_what_changed_on_the_days_that_both_versions_cover(
-    bank: Home, tmp_path: Path
-) -> None:
-    facts = facts_of(bank)
-    last = date.fromisoformat(bank.manifest()["run_date"])
-    first = last - timedelta(days=89)
-    same = compare(facts, first, last, bank.current)
-    assert same is not None
-    assert same.goals == []
-    shutil.copy(bank.current / "attribution.duckdb", tmp_path)
-    goal = facts.goals[0]
-    day = max(day for day, found, *_ in facts.daily if found == goal)
-    with duckdb.connect(tmp_path / "attribution.duckdb") as con:
-        con.execute(
-            "update channel_credit_daily set conversions = conversions * 2 "
-            "where model = 'last_touch' and goal = ? and date = ?",
-            [goal, day],
-        )
-    changed = compare(facts, first, last, tmp_path)
-    assert changed is not None
-    [(found, then, now, revenue_then, revenue_now, days)] = changed.goals
-    on_the_day = sum(n for when, g, n, _ in facts.daily if (when, g) == (day, goal))
-    assert (found, days) == (goal, 1)
-    assert then - now == pytest.approx(on_the_day)
-    assert revenue_then == pytest.approx(revenue_now)
-    # a version that ended before is compared over its own days only
-    with duckdb.connect(tmp_path / "attribution.duckdb") as con:
-        con.execute("update run_manifest set value = '2026-02-01' where name = 'run_date'")
-    earlier = compare(facts, first, last, tmp_path)
-    assert earlier is not None
-    assert earlier.last == date(2026, 2, 1) < last
-
-
-def test_a_version_before_that_cannot_be_read_stops_no_night(bank: Home, tmp_path: Path) -> None:
-    facts, day = facts_of(bank), date(2026, 3, 1)
-    assert compare(facts, day, day, tmp_path) is None
-    (tmp_path / "attribution.duckdb").write_text("no database")
-    assert compare(facts, day, day, tmp_path) is None
-    (tmp_path / "attribution.duckdb").unlink()
-    duckdb.connect(tmp_path / "attribution.duckdb").close()
-    assert compare(facts, day, day, tmp_path) is None
 
 
 # the files

@@ -15,6 +15,10 @@ from axe_playwright_python.sync_playwright import Axe
 from conftest import ROOT, Home
 from playwright.sync_api import Browser, Page, sync_playwright
 from report_versions import HOSTILE, documents, large, page_alone, renamed
+from test_report_headline import page as headline
+from test_report_headline import spent, world
+
+from attribution.report_facts import Credit
 
 CHROMIUM = os.environ.get("ATTRIBUTION_CHROMIUM") or shutil.which("chromium")
 PICTURES = ROOT / "build" / "report"
@@ -101,16 +105,22 @@ def test_the_page_says_what_the_marts_say(opened: Open, english: Path, bank: Hom
         found = {row[0].rstrip("*"): row for row in rows(page)}
         name = model.lower().removesuffix(" chain").removesuffix(" value").replace(" ", "_")
         marts = bank.published(
-            "select channel, conversions::double, revenue::double, cost::double, return_on_spend "
-            "from channel_performance where model = ? and channel not like '(%'",
+            "select channel, conversions::double, revenue::double, cost::double, "
+            "cost_per_conversion, return_on_spend from channel_performance "
+            "where model = ? and channel not like '(%'",
             [name],
         )
         assert set(found) == {channel for channel, *_ in marts}
-        for channel, conversions, revenue, cost, returned in marts:
+        for channel, conversions, revenue, cost, each, returned in marts:
             row = found[channel]
             assert row[4] == f"{conversions:,.1f}"
             assert row[5] == f"{revenue:,.0f}"
             assert row[7] == ("–" if cost is None else f"{cost:,.0f}")
+            if each is None:
+                assert row[8] == "–"
+            else:
+                half = 0.005 if each < 100 else 0.5
+                assert float(row[8].replace(",", "")) == pytest.approx(each, abs=half + 1e-9)
             assert row[9] == ("–" if returned is None else f"{returned:,.1f}")
     [(goal,)] = bank.published(
         "select goal from channel_credit where model = 'last_touch' group by goal "
@@ -165,6 +175,20 @@ def test_tables_sort_by_clicks_and_keys(
     assert names == sorted(names)
     last = page.locator(".channels tbody:visible tr:visible").last
     assert last.inner_text().startswith(("All", "Alle"))
+
+
+def test_figures_that_look_alike_sort_by_what_they_are(opened: Open, tmp_path: Path) -> None:
+    each = {"a": 0.512, "b": 0.514, "c": 0.511, "d": 1.94}
+    credit = [
+        Credit(channel, 10.0, 50.0, 0.25, cost=10 * cost, cost_per_conversion=cost)
+        for channel, cost in each.items()
+    ]
+    path = tmp_path / "report.html"
+    path.write_text(headline(world(spent("a"), rows=credit), "de"), encoding="utf-8")
+    page = opened(path)
+    page.locator(".channels thead th").nth(8).get_by_role("button").click()
+    assert [row[0] for row in rows(page)] == ["c", "a", "b", "d"]
+    assert [row[8] for row in rows(page)] == ["0,51", "0,51", "0,51", "1,94"]
 
 
 def test_the_filter_leaves_the_channels_asked_for(opened: Open, english: Path) -> None:

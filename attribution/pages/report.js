@@ -43,7 +43,9 @@
   }
 
   function value(row, column) {
-    const text = row.cells[column].firstChild ? row.cells[column].firstChild.textContent.trim() : "";
+    const cell = row.cells[column];
+    if (cell.dataset.value) return Number(cell.dataset.value);
+    const text = cell.firstChild ? cell.firstChild.textContent.trim() : "";
     const digits = text.replace(/[^0-9.,\u2212-]/g, "").replace("\u2212", "-");
     if (!/[0-9]/.test(digits)) return null;
     const thousands = decimal === "," ? /\./g : /,/g;
