@@ -110,6 +110,15 @@ def note(html: str) -> str:
 # spend
 
 
+def test_a_few_days_have_no_period_before_and_no_change() -> None:
+    days = DAYS[-5:]
+    daily = [(day, "g", 10.0, 100.0) for day in days]
+    for spend in (spent("search", days=days), spent("search", days=days[:2])):
+        found = tiles(page(world(spend, daily)))
+        assert [change for _, change, _ in found.values()] == [""] * 5
+        assert found["Conversions"] == ("50", "", [])
+
+
 @pytest.mark.parametrize(
     ("days", "first", "last", "covered"),
     [
