@@ -12,7 +12,7 @@ from attribution.known_world import draw_world, true_values, watch
 from attribution.models.ladder import divided, ladder
 from attribution.models.ladder_chances import Ladder
 from attribution.models.ladder_choice import choose, with_classes, with_kernel
-from attribution.models.ladder_coordinates import coordinates, ladder_at, slope
+from attribution.models.ladder_coordinates import coordinates, ladder_at, slope, stepped
 from attribution.models.ladder_days import day_kinds
 from attribution.models.ladder_em import LAGS, first_guess, fit_ladder, improved
 from attribution.models.ladder_influence import replicate_ladders
@@ -336,6 +336,22 @@ def test_values_are_what_simulated_customers_do(lags: int) -> None:
             stage = np.where(moved, np.maximum(stage, furthest), stage)
             converted |= moved & (stage == 3) & (horizon < followed)
         assert value == pytest.approx(converted.mean(), abs=4 * 0.5 / np.sqrt(size))
+
+
+def test_a_long_step_of_a_root_is_no_long_step_of_the_hazard() -> None:
+    """Of the root of an effect near 0 next to nothing is known: its square must not run away."""
+    ladder = random_ladder(4)
+    ladder = ladder._replace(effect=np.where(ladder.effect > 0, 1e-4, 0.0))
+    row = coordinates(ladder, False)
+    effects = np.isclose(row, 0.01, rtol=1e-3)
+    assert effects.sum() == 12
+    there = ladder_at(stepped(row, np.where(effects, 0.3, 0.0), ladder, False), ladder, False)
+    assert there.effect[ladder.effect > 0] == pytest.approx(1e-4 + 2 * 0.01 * 0.3, rel=1e-3)
+    back = ladder_at(stepped(row, np.where(effects, -0.3, 0.0), ladder, False), ladder, False)
+    assert back.effect.max() < 1e-8
+    near = ladder_at(stepped(row, np.full(row.size, 1e-6), ladder, False), ladder, False)
+    moved = ladder_at(row + 1e-6, ladder, False)
+    assert near.organic == pytest.approx(moved.organic, abs=1e-11)
 
 
 def test_no_channel_has_negative_credit() -> None:

@@ -126,13 +126,25 @@ def information(ladder: Ladder, sums: Sums, is_geometric: bool) -> Floats:
 def moving(ladder: Ladder, is_geometric: bool, near: float = 1e-6) -> Booleans:
     """Coordinates that are not held at a bound, (P,)."""
     row = coordinates(ladder, is_geometric)
-    is_chance = np.concatenate(
-        [
-            np.full(part.size, place in (1, 2, 6, 7))
-            for place, part in enumerate(_parts(row, ladder, is_geometric))
-        ]
-    )
+    is_chance = _of_parts((1, 2, 6, 7), row, ladder, is_geometric)
     return np.asarray((row > near**0.5) & ~(is_chance & (row > np.pi / 2 - (10 * near) ** 0.5)))
+
+
+def stepped(row: Floats, step: Floats, like: Ladder, is_geometric: bool) -> Floats:
+    """A row after a step that leads to the top if the likelihood bends everywhere as it does here.
+
+    Hazards and shares take it on their own scale, cut at 0: of the root of a hazard near 0 next to
+    nothing is known, and the square of so long a step would be any hazard at all.
+    """
+    angles = (1, 2, 5, 6, 7) if is_geometric else (1, 2, 6, 7)
+    plain = np.sqrt(np.maximum(row**2 + 2 * row * step, 0.0))
+    return np.where(_of_parts(angles, row, like, is_geometric), np.maximum(row + step, 0.0), plain)
+
+
+def _of_parts(numbers: tuple[int, ...], row: Floats, like: Ladder, is_geometric: bool) -> Booleans:
+    """Coordinates that belong to these parts of a row, (P,)."""
+    parts = enumerate(_parts(row, like, is_geometric))
+    return np.concatenate([np.full(part.size, number in numbers) for number, part in parts])
 
 
 def places(stages: int) -> tuple[Booleans, Booleans]:
