@@ -21,7 +21,7 @@ Span = tuple[date, date]
 class Period:
     """Totals of some days, both ends included.
 
-    missing : channels whose spend is not known for all of the days.
+    missing : channels whose spend is not known for all of the days; then there are no ratios.
     """
 
     first: date
@@ -33,11 +33,13 @@ class Period:
 
     @property
     def cost_per_conversion(self) -> float | None:
-        return None if self.cost is None or not self.conversions else self.cost / self.conversions
+        if self.cost is None or self.missing or not self.conversions:
+            return None
+        return self.cost / self.conversions
 
     @property
     def return_on_spend(self) -> float | None:
-        return None if not self.cost else self.revenue / self.cost
+        return self.revenue / self.cost if self.cost and not self.missing else None
 
 
 @dataclass(frozen=True)

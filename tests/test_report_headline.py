@@ -181,18 +181,43 @@ def test_missing_spend_is_named_and_is_no_success(spend: Spend, said: str | None
     html = page(world(spend))
     found = tiles(html)
     changes = [found[name][1] for name in ("Cost", "Cost per conversion", "Return on spend")]
-    below = [len(found[name][2]) for name in ("Conversions", "Cost per conversion")]
     if said is None:
         assert changes == ["0.0%"] * 3
-        assert below == [2, 2]
         assert "Spend is known" not in note(html)
     else:
         assert changes == [""] * 3
-        assert below == [2, 1]
+        for name in ("Cost per conversion", "Return on spend"):
+            assert found[name][2][1] == "90 days: –"
         assert said in note(html)
         total = text(re.findall(r'<tr class="fixed total">(.*?)</tr>', html, re.S)[0])
         assert total.endswith(" – –")
     assert found["Conversions"][1] == "0.0%"
+
+
+def test_what_is_known_is_still_divided() -> None:
+    """Spend that begins in the window leaves ratios of the weeks it covers, not those of all."""
+    recent = [day for day in DAYS if day >= date(2026, 2, 1)]
+    found = tiles(page(world(spent("search", 10, recent))))
+    assert found["Cost per conversion"] == ("€1.00", "0.0%", ["before: €1.00", "90 days: –"])
+    # it stopped: the latest weeks cost less than they seem to
+    html = page(
+        world(
+            spent("search", 10, TO_5_MARCH) + spent("social"),
+            rows=[
+                Credit("search", 1.0, 5.0, 0.5, cost=9.0, cost_per_conversion=9, return_on_spend=5),
+                Credit("social", 1.0, 5.0, 0.5, cost=7.0, cost_per_conversion=7, return_on_spend=3),
+            ],
+        )
+    )
+    assert tiles(html)["Cost per conversion"] == ("–", "", ["before: €2.00", "90 days: –"])
+    assert re.search("search .* 9 – –$", row_of(html, "search"))
+    assert row_of(html, "social").endswith(" 7 7.00 3.0")
+
+
+def row_of(html: str, channel: str) -> str:
+    [body] = re.findall(r'<table class="channels.*?<tbody[^>]*>(.*?)</tbody>', html, re.S)
+    [row] = [r for r in map(text, re.findall("<tr>.*?</tr>", body)) if r.startswith(channel)]
+    return row
 
 
 def test_without_spend_no_tile_speaks_of_cost() -> None:
