@@ -12,11 +12,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attribution import __version__, analyse, operate
 from attribution.errors import AttributionError, Stopped, UsageError
 from attribution.logs import LOGGER, configure
+
+if TYPE_CHECKING:  # it takes seconds to import
+    from attribution.pipeline import Line, Progress
 
 STEPS = {
     "load": "read landed files into raw tables, each exactly once",
@@ -142,13 +145,20 @@ def _overrides(chosen: argparse.Namespace) -> dict[str, Any]:
         raise UsageError("--set: a value is no YAML, such as 60, true or [a, b]") from None
 
 
-def _run(chosen: argparse.Namespace) -> int:
-    from attribution import pipeline, telling, terminal
+def _line(chosen: argparse.Namespace, report: Progress) -> Line:
+    """The line as the environment and the command line declare it; a wrong setting is told."""
+    from attribution import pipeline, telling
     from attribution.settings import Folders
 
+    with telling.beginning(Folders.from_environment()):
+        return pipeline.Line.from_environment(_overrides(chosen), chosen.date, report)
+
+
+def _run(chosen: argparse.Namespace) -> int:
+    from attribution import pipeline, terminal
+
     with terminal.progress() as report:
-        with telling.beginning(Folders.from_environment()):
-            line = pipeline.Line.from_environment(_overrides(chosen), chosen.date, report)
+        line = _line(chosen, report)
         figures = pipeline.run(line, full=chosen.full)
     analyse.warn(figures.values())
     from attribution.status import print_published
@@ -158,14 +168,11 @@ def _run(chosen: argparse.Namespace) -> int:
 
 
 def _step(chosen: argparse.Namespace) -> int:
-    from attribution import pipeline, telling, terminal
-    from attribution.settings import Folders
+    from attribution import pipeline, terminal
 
     step = f"check {chosen.boundary}" if chosen.step == "check" else chosen.step
     with terminal.progress() as report:
-        with telling.beginning(Folders.from_environment()):
-            line = pipeline.Line.from_environment(_overrides(chosen), chosen.date, report)
-        figures = pipeline.run_step(line, step)
+        figures = pipeline.run_step(_line(chosen, report), step)
     analyse.warn([figures])
     shown = {name: value for name, value in figures.items() if name != "warnings"}
     print(f"{step}: " + ", ".join(f"{name} {value}" for name, value in shown.items()))

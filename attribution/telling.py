@@ -60,6 +60,7 @@ def beginning(folders: Folders, has_lock: bool = False) -> Iterator[None]:
     except Exception as error:
         now = datetime.now(UTC).isoformat(timespec="seconds")
         record = RunRecord(run=secrets.token_hex(8), started_at=now)
+        _bind(record, "start")
         with _harmless("the end of the run"), ExitStack() as stack:
             if not has_lock:
                 try:

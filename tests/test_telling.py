@@ -318,6 +318,15 @@ def test_what_fails_before_the_first_step_is_told(
         assert "failed in start" in home.must("status").stdout
 
 
+def test_lines_of_json_bear_the_run_that_did_not_begin(home: Home) -> None:
+    options = ("--set", "report_language=fr")
+    done = home.attribution("run", *options, environment={"ATTRIBUTION_LOG": "json"})
+    lines = [json.loads(line) for line in done.stderr.splitlines()]
+    assert [line["level"] for line in lines] == ["info", "error"]
+    assert {line["run"] for line in lines} == {history(folders_of(home))[0]["run"]}
+    assert {line["step"] for line in lines} == {"start"}
+
+
 def test_a_line_is_said_once_whatever_libraries_set_up(capsys: pytest.CaptureFixture[str]) -> None:
     logs.configure({})
     logging.basicConfig()
