@@ -74,7 +74,17 @@ def measure(
         measured = [row | {"on": today} for row in rows]
         found["worlds"] = [row for row in found["worlds"] if row not in mine] + measured
         found["customers"] = customers
-        path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        save(found, path)
+
+
+def save(found: dict, path: Path) -> None:
+    """A row a line, figures to six places."""
+    rows = [
+        json.dumps({n: round(v, 6) if isinstance(v, float) else v for n, v in row.items()})
+        for row in found["worlds"]
+    ]
+    head = json.dumps({name: value for name, value in found.items() if name != "worlds"})
+    path.write_text(f'{head[:-1]}, "worlds": [\n' + ",\n".join(rows) + "\n]}\n", encoding="utf-8")
 
 
 def _world(row: dict) -> tuple[str, float, int]:
