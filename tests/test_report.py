@@ -176,7 +176,9 @@ def test_periods_are_whole_weeks_and_as_long_as_each_other() -> None:
         day = date(2026, 3, 31)
         series = [(day - timedelta(days=d), "g", 1.0, 10.0) for d in range(days)]
         object.__setattr__(found, "daily", series)
-        object.__setattr__(found, "spend", [(date(2026, 3, 31), "c", 5.0)])
+        # four weeks of spend, 0 on all days but the last: delivered, so known
+        spend = [(day - timedelta(days=d), "c", 0.0 if d else 5.0) for d in range(min(days, 28))]
+        object.__setattr__(found, "spend", spend)
         return found
 
     first, last = date(2026, 1, 1), date(2026, 3, 31)
@@ -186,6 +188,7 @@ def test_periods_are_whole_weeks_and_as_long_as_each_other() -> None:
     assert (before.first, before.last) == (date(2026, 2, 4), date(2026, 3, 3))
     assert before.conversions == 28
     assert before.cost is None
+    assert whole.return_on_spend is None  # weeks of it have no spend
     assert now.return_on_spend == 56
     assert now.cost_per_conversion == pytest.approx(5 / 28)
     # 20 days of data: a week against the week before, whatever the window
