@@ -7,10 +7,8 @@ program decides by the first character, what begins like a formula gets an apost
 from __future__ import annotations
 
 import csv
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime
-from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,7 +18,7 @@ from xlsxwriter.exceptions import FileCreateError
 from xlsxwriter.format import Format
 from xlsxwriter.worksheet import Worksheet
 
-from attribution.warehouse import quote
+from attribution.warehouse import literal, quote
 from attribution.wording import Wording
 
 # Marts worth reading in a spreadsheet, in the order of its sheets, and what each is sorted by. The
@@ -43,7 +41,8 @@ SHEETS: dict[str, str] = {
 MOST_ROWS = 100_000  # of a sheet; a longer table is in csv/ and parquet/
 LONGEST_TEXT = 32_767  # of a cell, by Excel
 # what makes a spreadsheet compute, at the start of a text or where another delimiter would cut it
-FORMULA = re.compile('(^|[;,\t\r\n])("*)(?=[=+\\-@＝＋－＠])')
+FORMULA = '(^|[;,\t\r\n])("*)([=+\\-@＝＋－＠])'
+APOSTROPHE = r"\1\2'\3"
 # What is a fraction and reads better in percent.
 FRACTIONS = {
     *("share", "share_low", "share_high", "removal_effect", "change_vs_last_touch"),
@@ -113,27 +112,28 @@ def write_csv(con: duckdb.DuckDBPyConnection, folder: Path, decimal: CsvDecimal)
     """
     folder.mkdir()
     delimiter, encoding = (";", "utf-8-sig") if decimal == "comma" else (",", "utf-8")
-    for table in SHEETS:
-        names, rows = _table(con, table)
+    for table, order in SHEETS.items():
+        columns = con.execute(f"describe {quote(table)}").fetchall()
+        texts = ", ".join(_csv_text(name, kind, decimal) for name, kind, *_ in columns)
+        found = con.execute(f"select {texts} from {quote(table)} order by {order}")
         with (folder / f"{table}.csv").open("w", encoding=encoding, newline="") as file:
             writer = csv.writer(file, delimiter=delimiter)
-            writer.writerow(names)
-            writer.writerows([_csv_text(value, decimal) for value in row] for row in rows)
+            writer.writerow(name for name, *_ in columns)
+            while rows := found.fetchmany(MOST_ROWS):
+                writer.writerows(rows)
 
 
-def _csv_text(value: Value, decimal: CsvDecimal) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, str):
-        return FORMULA.sub(r"\1\2'", value)
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, date):  # a datetime, too
-        return str(value)
-    text = f"{value:f}" if isinstance(value, Decimal) else str(value)
-    if isinstance(value, Decimal) and "." in text:
-        text = text.rstrip("0").rstrip(".")
-    return text.replace(".", ",") if decimal == "comma" else text
+def _csv_text(name: str, kind: str, decimal: CsvDecimal) -> str:
+    """The SQL of a column as CSV shows it; NULL is an empty field."""
+    column = quote(name)
+    if kind == "VARCHAR":
+        return f"regexp_replace({column}, {literal(FORMULA)}, {literal(APOSTROPHE)}, 'g')"
+    text = f"{column}::varchar"
+    if kind.startswith("DECIMAL"):
+        text = f"case when {text} like '%.%' then rtrim(rtrim({text}, '0'), '.') else {text} end"
+    if decimal == "comma" and kind.startswith(("DECIMAL", "DOUBLE", "FLOAT")):
+        text = f"replace({text}, '.', ',')"
+    return text
 
 
 def _table(
