@@ -44,13 +44,20 @@ conversions as (
 
 ),
 
+-- the few touches that are credited, found before anything is joined to them
 campaigns as (
 
-    select touchpoint_id, campaign
-    from {{ ref('stg_touchpoints') }}
-    where
-        campaign is not null
-        and touchpoint_id in (select touchpoint_id from {{ ref('heuristic_shares') }})
+    select
+        credited.touchpoint_id,
+        credited.campaign
+    from (
+        select *
+        from {{ ref('all_touchpoints') }}
+        where
+            campaign is not null
+            and touchpoint_id in (select touchpoint_id from {{ ref('heuristic_shares') }})
+    ) as credited
+    where {{ is_staged('credited', 'touchpoints') }}
 
 ),
 
