@@ -5,11 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import signal
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from attribution import __version__, analyse, operate
 from attribution.errors import AttributionError, Stopped, UsageError
 from attribution.logs import LOGGER, configure
+from attribution.stopping import terminable
 
 if TYPE_CHECKING:  # it takes seconds to import
     from attribution.pipeline import Line, Progress
@@ -36,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         chosen = _parser().parse_args(arguments)
         configure()
-        with _terminable():
+        with terminable():
             code: int = chosen.command(chosen)
         return code
     except AttributionError as error:
@@ -51,21 +50,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         LOGGER.error(_unforeseen(error))
         return 1
-
-
-@contextmanager
-def _terminable() -> Iterator[None]:
-    """SIGTERM ends a command as Ctrl-C does: what is open is closed, the lock is free."""
-
-    def stop(*_: object) -> None:
-        raise Stopped
-
-    former = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for number, handler in former.items():
-            signal.signal(number, handler)
 
 
 def _unforeseen(error: Exception) -> str:

@@ -25,7 +25,6 @@ from attribution.errors import (
     EraseError,
     OutOfOrder,
     StepError,
-    Stopped,
 )
 from attribution.exports import load_exports
 from attribution.reading import ReadingProcess
@@ -34,6 +33,7 @@ from attribution.retention import expire_files, expire_quarantine
 from attribution.room import check_publish
 from attribution.runs import STEPS, RunRecord, lock
 from attribution.settings import Folders, Settings, hmac_key, load_settings, one_line
+from attribution.stopping import stoppable
 from attribution.suppression import people
 from attribution.telling import beginning, told
 from attribution.transform import dbt
@@ -189,7 +189,7 @@ def _take(line: Line, step: str, run: str | None = None) -> Figures:
         )
     started = time.monotonic()
     line.progress(step, 0, 0, "")
-    with told(line.folders, record, step), _in_one_line(line.folders, step):
+    with told(line.folders, record, step), stoppable(), _in_one_line(line.folders, step):
         record.write(line.folders)
         figures = _STEPS[step](line, record)
         record.finish(line.folders, step, time.monotonic() - started, figures)
@@ -202,10 +202,6 @@ def _in_one_line(folders: Folders, step: str) -> Iterator[None]:
     """What the machine or the engine says on its own, as an error of the step."""
     try:
         yield
-    except RuntimeError as error:
-        if "Query interrupted" in str(error):  # a signal, as the engine tells it
-            raise Stopped from error
-        raise
     except (OSError, MemoryError, duckdb.Error) as error:
         full = (OSError, MemoryError, duckdb.IOException, duckdb.OutOfMemoryException)
         place = "" if hasattr(error, "filename") and error.filename else f" in {folders.state}"

@@ -12,6 +12,7 @@ from typing import Any
 
 from attribution.errors import BuildError
 from attribution.settings import Folders, Settings, one_line
+from attribution.stopping import stop_if_asked
 from attribution.warehouse import environment_for_dbt
 
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
@@ -40,6 +41,7 @@ def dbt(
     from dbt.adapters.duckdb.connections import DuckDBConnectionManager
     from dbt.cli.main import dbtRunner
 
+    stop_if_asked()  # importing dbt takes seconds, and may keep a signal to itself
     failures: list[str] = []
     done = 0
 

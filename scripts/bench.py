@@ -1,24 +1,34 @@
-"""Time and memory of the line's steps on generated touchpoints, beside one scan of the same file;
+"""Time and memory of the line's steps on generated touchpoints, beside one scan of the same data;
 then of whole nights that touch a part of the customers, beside full ones of the same data.
 
-The physical limit is decoding every column of the Parquet export once: hash sums of the texts, the
-newest time. Each step runs in a process of its own; CPU seconds are what its process used, memory
-the largest it held. Ratios compare figures of one run on one machine.
+The physical limit is decoding every column of the touchpoints as Parquet once: hash sums of the
+texts, the newest time. Each step runs in a process of its own; CPU seconds are what its process
+used, memory the largest it held, written what it gave to the disk. Ratios compare figures of one
+run on one machine. With --json, what was measured stands in that file, and bench_plot.py draws it.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
+import math
 import os
 import platform
-import shutil
 import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import asdict
+from datetime import date
+from itertools import pairwise
 from pathlib import Path
+from statistics import linear_regression
+from typing import Any
 
 import duckdb
+from bench_data import FORMS, Workload
+
+Figures = dict[str, dict[str, float]]  # by step: cpu, wall in s; memory, written in MB
 
 STEPS = (
     ("load",),
@@ -31,91 +41,62 @@ STEPS = (
     ("check", "credits"),
     ("publish",),
 )
+SQL_STEPS = ("load", "build", "marts")
+NIGHTS = (0.005, 0.09)
 SCAN = """
 select count(*), sum(hash(touchpoint_id)::hugeint), sum(hash(customer_id)::hugeint),
     max(occurred_at), max(channel), max(campaign), max(interaction), max(mode)
 from read_parquet(?)
 """
-TOUCHPOINTS = """
-copy (
-    select
-        't' || lpad(i::varchar, 10, '0') as touchpoint_id,
-        'C' || lpad((hash(i * 7919) % $customers)::varchar, 9, '0') as customer_id,
-        timestamp '2026-01-01' + to_microseconds((hash(i) % (90 * 86400))::bigint * 1000000)
-            as occurred_at,
-        'channel_' || lpad(
-            floor($channels * power((hash(i * 31 + 5) % 1000000) / 1e6, 2.2))::int::varchar, 3, '0'
-        ) as channel,
-        'campaign_' || (hash(i * 3) % 300) as campaign,
-        case when hash(i * 5) % 3 = 0 then 'impression' else 'click' end as interaction,
-        'digital' as mode
-    from range($touchpoints) as r(i)
-) to '{path}' (format parquet)
-"""
-# One more day, on which each of so many customers is touched once.
-NIGHT = """
-copy (
-    select
-        'n' || $night || lpad(i::varchar, 9, '0') as touchpoint_id,
-        'C' || lpad((i * ($customers // $touched) % $customers)::varchar, 9, '0') as customer_id,
-        timestamp '2026-04-01' + to_days($night::integer)
-        + to_microseconds((hash(i) % 86400)::bigint * 1000000) as occurred_at,
-        'channel_' || lpad(
-            floor(20 * power((hash(i * 31 + 5) % 1000000) / 1e6, 2.2))::int::varchar, 3, '0'
-        ) as channel,
-        'campaign_' || (hash(i * 3) % 300) as campaign,
-        case when hash(i * 5) % 3 = 0 then 'impression' else 'click' end as interaction,
-        'digital' as mode
-    from range($touched) as r(i)
-) to '{path}' (format parquet)
-"""
-NIGHTS = (0.005, 0.09)
-CONVERSIONS = """
-copy (
-    select
-        'k' || lpad(i::varchar, 10, '0') as conversion_id,
-        'C' || lpad((hash(i * 104729) % $customers)::varchar, 9, '0') as customer_id,
-        timestamp '2026-01-01' + to_microseconds((hash(i * 13) % (90 * 86400))::bigint * 1000000)
-            as converted_at,
-        case when hash(i * 11) % 2 = 0 then 'account' else 'mortgage' end as goal,
-        ((hash(i) % 100000) / 100)::decimal(18, 2) as revenue
-    from range($conversions) as r(i)
-) to '{path}' (format parquet)
-"""
 
 
 def main() -> int:
-    sizes = [int(float(size)) for size in sys.argv[1:]] or [1_000_000, 10_000_000]
-    print(f"{_machine()}; duckdb {duckdb.__version__}; 20 channels, mean 5 touches, 3 % converting")
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("sizes", nargs="*", type=float, default=[1e6, 1e7], help="touchpoints")
+    parser.add_argument("--channels", type=int, default=20)
+    parser.add_argument("--touches", type=int, default=5, help="of a customer, in the mean")
+    parser.add_argument("--landing", choices=FORMS, default="parquet")
+    parser.add_argument("--memory-limit", default="4GB")
+    parser.add_argument("--no-nights", action="store_true", help="the full line alone")
+    parser.add_argument("--json", type=Path, help="add what was measured to this file")
+    chosen = parser.parse_args()
+    print(
+        f"{_machine()}; duckdb {duckdb.__version__}; {chosen.channels} channels, "
+        f"mean {chosen.touches} touches, 3 % converting; {chosen.landing}, {chosen.memory_limit}"
+    )
     results = {}
-    for size in sizes:
+    for size in sorted(int(size) for size in chosen.sizes):
+        workload = Workload(size, chosen.channels, chosen.touches, chosen.landing)
         with tempfile.TemporaryDirectory(dir=os.environ.get("BENCH_DIR")) as folder:
-            results[size] = measure(Path(folder), size)
-            show(size, results[size])
+            figures = measure(Path(folder), workload, chosen.memory_limit, not chosen.no_nights)
+        show(size, figures)
+        results[size] = figures
+        if chosen.json:
+            keep(chosen.json, workload, chosen.memory_limit, figures)
     if len(results) > 1:
         show_slope(results)
+    if len(results) > 2:
+        show_exponent(results)
     return 0
 
 
-def measure(home: Path, touchpoints: int) -> dict[str, dict[str, float]]:
-    """Figures by step: cpu and wall in seconds, memory in MB."""
-    generate(home, touchpoints)
-    export = home / "landing" / "touchpoints" / "touchpoints_2026-03-31.parquet"
-    figures = {"decode scan": scan(export), "start-up": command(home, "--version")}
+def measure(home: Path, workload: Workload, memory_limit: str, nights: bool) -> Figures:
+    workload.generate(home)
+    figures = {"decode scan": scan(home, workload), "start-up": command(home, "--version")}
+    options = ("--set", "pseudonymise=false", "--set", f"memory_limit={memory_limit}")
     for step in STEPS:
-        figures[" ".join(step)] = command(home, *step, "--set", "pseudonymise=false")
-    for number, share in enumerate(NIGHTS):
-        land_night(home, number, touchpoints // 5, share)
+        figures[" ".join(step)] = command(home, *step, *options)
+    for number, share in enumerate(NIGHTS if nights else ()):
+        workload.land_night(home, number, share)
         hashes = []
-        for name, options in ((night(share), ()), (f"{night(share)}, full", ("--full",))):
-            figures[name] = command(home, "run", "--set", "pseudonymise=false", *options)
+        for name, full in ((night(share), ()), (f"{night(share)}, full", ("--full",))):
+            figures[name] = command(home, "run", *options, *full)
             manifest = json.loads((home / "publish" / "current" / "manifest.json").read_text())
             tables = manifest["tables"].items()
             hashes.append({table: entry.get("sha256") for table, entry in tables})
             print(f"{name}: customers built {manifest['steps']['build']['customers_built']}")
         if hashes[0] != hashes[1]:
             sys.exit(f"bench: {night(share)} published other tables than a full run")
-    shutil.rmtree(home / "publish")
     return figures
 
 
@@ -123,25 +104,15 @@ def night(share: float) -> str:
     return f"night {share * 100:g} %"
 
 
-def land_night(home: Path, number: int, customers: int, share: float) -> None:
-    path = home / "landing" / "touchpoints" / f"touchpoints_2026-04-{1 + number:02}.parquet"
-    parameters = {"night": number, "customers": customers, "touched": int(customers * share)}
-    duckdb.execute(NIGHT.format(path=str(path).replace("'", "''")), parameters)
-
-
-def generate(home: Path, touchpoints: int) -> None:
-    customers = max(touchpoints // 5, 1)
-    parameters = {"touchpoints": touchpoints, "customers": customers, "channels": 20}
-    for export, sql in (("touchpoints", TOUCHPOINTS), ("conversions", CONVERSIONS)):
-        path = home / "landing" / export / f"{export}_2026-03-31.parquet"
-        path.parent.mkdir(parents=True)
-        wanted = parameters | {"conversions": int(customers * 0.03)}
-        used = {name: value for name, value in wanted.items() if f"${name}" in sql}
-        duckdb.execute(sql.format(path=str(path).replace("'", "''")), used)
-
-
-def scan(export: Path) -> dict[str, float]:
-    """The median of five scans, in a process that has read the file once before."""
+def scan(home: Path, workload: Workload) -> dict[str, float]:
+    """The median of five scans of the touchpoints as Parquet, whatever they are landed as, in a
+    process that has read the file once before.
+    """
+    export = workload.path(home, "touchpoints", "2026-03-31")
+    if workload.landing != "parquet":
+        parquet = home / "scanned.parquet"
+        duckdb.read_csv(str(export)).write_parquet(str(parquet))
+        export = parquet
     code = (
         "import duckdb, json, resource, sys, time\n"
         "con = duckdb.connect()\n"
@@ -152,7 +123,7 @@ def scan(export: Path) -> dict[str, float]:
         "    runs.append((time.process_time() - cpu, time.perf_counter() - wall))\n"
         "cpu, wall = sorted(runs[1:])[2]\n"
         "peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024\n"
-        "print(json.dumps({'cpu': cpu, 'wall': wall, 'memory': peak}))\n"
+        "print(json.dumps({'cpu': cpu, 'wall': wall, 'memory': peak, 'written': 0}))\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, SCAN, str(export)], capture_output=True, text=True, check=True
@@ -178,40 +149,70 @@ def command(home: Path, *arguments: str) -> dict[str, float]:
         "cpu": usage.ru_utime + usage.ru_stime,
         "wall": time.perf_counter() - started,
         "memory": usage.ru_maxrss / 1024,
+        "written": usage.ru_oublock * 512 / 1e6,
     }
 
 
-def show(size: int, figures: dict[str, dict[str, float]]) -> None:
+def show(size: int, figures: Figures) -> None:
     limit = figures["decode scan"]["cpu"]
     print(f"\n{size:,} touchpoints")
-    print(f"{'step':<18}{'cpu s':>9}{'wall s':>9}{'peak MB':>9}{'x scan':>9}")
+    print(f"{'step':<18}{'cpu s':>9}{'wall s':>9}{'peak MB':>9}{'written MB':>12}{'x scan':>9}")
     for step, row in figures.items():
         print(
             f"{step:<18}{row['cpu']:>9.2f}{row['wall']:>9.2f}{row['memory']:>9.0f}"
-            f"{row['cpu'] / limit:>9.1f}"
+            f"{row['written']:>12.0f}{row['cpu'] / limit:>9.1f}"
         )
-    sql = sum(figures[step]["cpu"] for step in ("load", "build", "marts"))
-    print(f"{'SQL of the line':<18}{sql:>9.2f}{'':>18}{sql / limit:>9.1f}")
+    print(flush=True)
 
 
-def show_slope(results: dict[int, dict[str, dict[str, float]]]) -> None:
-    """What the larger size costs beyond the smaller: the fixed part of each step falls out."""
-    small, large = min(results), max(results)
+def whole(figures: Figures) -> float:
+    """CPU from landing to publication."""
+    return sum(figures[" ".join(step)]["cpu"] for step in STEPS)
 
-    def grown(steps: list[str]) -> float:
-        return sum(results[large][step]["cpu"] - results[small][step]["cpu"] for step in steps)
 
-    limit = grown(["decode scan"])
-    sql = grown(["load", "build", "marts"])
-    whole = grown([" ".join(step) for step in STEPS])
-    print(f"\nslope from {small:,} to {large:,} touchpoints, in decode scans of the difference")
-    print(f"{'SQL of the line':<18}{sql:>9.2f} s cpu{sql / limit:>9.1f}")
-    print(f"{'landing to publish':<18}{whole:>9.2f} s cpu{whole / limit:>9.1f}")
+def show_slope(results: dict[int, Figures]) -> None:
+    """What the largest size costs beyond the smallest: the fixed part of each step falls out."""
+    small, large = results[min(results)], results[max(results)]
+
+    def grown(*steps: str) -> float:
+        return sum(large[step]["cpu"] - small[step]["cpu"] for step in steps)
+
+    limit = grown("decode scan")
+    print(f"slope from {min(results):,} to {max(results):,} touchpoints, in scans of the difference")
+    for name, cost in (
+        ("load", grown("load")),
+        ("SQL of the line", grown(*SQL_STEPS)),
+        ("landing to publish", whole(large) - whole(small)),
+    ):
+        print(f"{name:<18}{cost:>9.2f} s cpu{cost / limit:>9.1f}")
     for share in NIGHTS:
-        part, full = grown([night(share)]), grown([f"{night(share)}, full"])
-        print(
-            f"{night(share):<18}{part:>9.2f} s cpu; a full one {full:.2f}, {full / part:.1f} times"
-        )
+        if night(share) in large:
+            part, full = grown(night(share)), grown(f"{night(share)}, full")
+            print(f"{night(share):<18}{part:>9.2f} s cpu; full {full:.2f}, {full / part:.1f} times")
+
+
+def show_exponent(results: dict[int, Figures]) -> None:
+    """How cost grows: growth from size to size against the growth of the size, both as logarithms,
+    so that what is fixed falls out.
+    """
+    steps = list(pairwise(sorted(results)))
+    sizes = [math.log(large - small) for small, large in steps]
+    costs = [math.log(whole(results[large]) - whole(results[small])) for small, large in steps]
+    print(f"exponent of cost from landing to publish: {linear_regression(sizes, costs).slope:.2f}")
+
+
+def keep(path: Path, workload: Workload, memory_limit: str, figures: Figures) -> None:
+    """In place of what was measured of the same workload before."""
+    found: list[dict[str, Any]] = json.loads(path.read_text()) if path.exists() else []
+    key = asdict(workload) | {"memory_limit": memory_limit}
+    found = [run for run in found if any(run[name] != value for name, value in key.items())]
+    rounded = {
+        step: {name: round(value, 3) for name, value in row.items()}
+        for step, row in figures.items()
+    }
+    run = key | {"machine": _machine(), "duckdb": duckdb.__version__}
+    found.append(run | {"on": date.today().isoformat(), "steps": rounded})
+    path.write_text("[\n" + ",\n".join(map(json.dumps, found)) + "\n]\n")
 
 
 def _machine() -> str:

@@ -95,6 +95,30 @@ def test_sigterm_ends_clean_says_so_and_frees_the_lock(after_run: Home) -> None:
     no_litter(home)
 
 
+def test_sigterm_at_any_moment_ends_it_there(after_run: Home) -> None:
+    """Also while a library is imported, which may keep the signal to itself."""
+    home, draw = after_run, random.Random(6)  # noqa: S311
+    began = time.monotonic()
+    start(home).communicate()
+    last, stopped = time.monotonic() - began, 0
+    while stopped < times(1, 40):
+        process = start(home)
+        try:
+            process.communicate(timeout=draw.uniform(1, last))
+        except subprocess.TimeoutExpired:
+            process.terminate()
+            _, said = process.communicate(timeout=120)
+            if process.returncode == 0:
+                assert published_is_whole(home)
+                continue  # it was through with its last step
+            assert process.returncode == 1, said
+            assert "stopped before it was done; run again" in said
+            stopped += 1
+    home.must("run")
+    no_litter(home)
+    say(f"{stopped} runs stopped by SIGTERM at random moments, each said so")
+
+
 def test_raced_runs_one_publishes_the_other_names_it(after_run: Home) -> None:
     home = after_run
     refused = 0
