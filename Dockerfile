@@ -27,7 +27,8 @@ COPY attribution/ attribution/
 COPY dags/ dags/
 COPY dbt_project/ dbt_project/
 COPY expectations/ expectations/
-RUN pip install --no-cache-dir --no-deps --no-build-isolation --editable .
+RUN pip install --no-cache-dir --no-deps --no-build-isolation --editable . \
+    && python -m compileall -q attribution
 
 USER 50000:50000
 CMD ["attribution", "--help"]

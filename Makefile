@@ -12,14 +12,16 @@ SIZES ?= $(or $(SIZE),1e6 1e7)
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-# A half-made environment has no stamp, so it is made again.
+# A half-made environment has no stamp, so it is made again. Compiled once and for all: where the
+# interpreter may not write bytecode, each process would spend ten seconds on compiling anew.
 $(VENV)/ready: requirements.txt pyproject.toml
 	@test -n "$(PYTHON)" || { echo "make: Python 3.11, 3.12 or 3.13 is needed: install one, or name it with PYTHON=" >&2; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@command -v uv >/dev/null || test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	@echo "installing the locked packages into $(VENV) ..." >&2
-	@PATH="$$PWD/$(BIN):$$PATH" uv pip sync --quiet --python $(BIN)/python --require-hashes requirements.txt
+	@PATH="$$PWD/$(BIN):$$PATH" uv pip sync --quiet --compile-bytecode --python $(BIN)/python --require-hashes requirements.txt
 	@PATH="$$PWD/$(BIN):$$PATH" uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@$(BIN)/python -m compileall -q attribution
 	@touch $@
 
 demo: $(VENV)/ready ## simulate a bank's exports, run the nightly DAG on them, show the credit
@@ -49,8 +51,8 @@ torture: $(VENV)/ready ## the tests of faults at full length: kills, flipped bit
 airflow: $(VENV)/ready ## Airflow's web page on the demo, the DAG unpaused
 	@$(BIN)/python scripts/demo.py --serve
 
-bench: $(VENV)/ready ## time and memory of each step, beside the decode scan (SIZES="1e6 1e7")
-	@$(BIN)/python scripts/bench.py $(SIZES)
+bench: $(VENV)/ready ## time and memory of each step, beside the decode scan (SIZES="1e6 1e7", BENCH=--help)
+	@$(BIN)/python scripts/bench.py $(SIZES) $(BENCH)
 
 bench-coverage: $(VENV)/ready ## how often the 95 % intervals hold the truth, 1,000 draws
 	@$(BIN)/python scripts/bench_coverage.py

@@ -4,7 +4,7 @@ then of whole nights that touch a part of the customers, beside full ones of the
 The physical limit is decoding every column of the touchpoints as Parquet once: hash sums of the
 texts, the newest time. Each step runs in a process of its own; CPU seconds are what its process
 used, memory the largest it held, written what it gave to the disk. Ratios compare figures of one
-run on one machine. With --json, what was measured stands in that file, and bench_plot.py draws it.
+run on one machine. With --docs, what was measured is kept in docs/bench.json and shown by bench.md.
 """
 
 from __future__ import annotations
@@ -27,6 +27,9 @@ from typing import Any
 
 import duckdb
 from bench_data import FORMS, Workload
+from bench_docs import SQL_STEPS, drawn, rendered
+
+DOCS = Path(__file__).resolve().parents[1] / "docs"
 
 Figures = dict[str, dict[str, float]]  # by step: cpu, wall in s; memory, written in MB
 
@@ -41,7 +44,6 @@ STEPS = (
     ("check", "credits"),
     ("publish",),
 )
-SQL_STEPS = ("load", "build", "marts")
 NIGHTS = (0.005, 0.09)
 SCAN = """
 select count(*), sum(hash(touchpoint_id)::hugeint), sum(hash(customer_id)::hugeint),
@@ -58,7 +60,7 @@ def main() -> int:
     parser.add_argument("--landing", choices=FORMS, default="parquet")
     parser.add_argument("--memory-limit", default="4GB")
     parser.add_argument("--no-nights", action="store_true", help="the full line alone")
-    parser.add_argument("--json", type=Path, help="add what was measured to this file")
+    parser.add_argument("--docs", action="store_true", help="keep it in docs/bench.json and .md")
     chosen = parser.parse_args()
     print(
         f"{_machine()}; duckdb {duckdb.__version__}; {chosen.channels} channels, "
@@ -71,8 +73,8 @@ def main() -> int:
             figures = measure(Path(folder), workload, chosen.memory_limit, not chosen.no_nights)
         show(size, figures)
         results[size] = figures
-        if chosen.json:
-            keep(chosen.json, workload, chosen.memory_limit, figures)
+        if chosen.docs:
+            keep(workload, chosen.memory_limit, figures)
     if len(results) > 1:
         show_slope(results)
     if len(results) > 2:
@@ -178,7 +180,9 @@ def show_slope(results: dict[int, Figures]) -> None:
         return sum(large[step]["cpu"] - small[step]["cpu"] for step in steps)
 
     limit = grown("decode scan")
-    print(f"slope from {min(results):,} to {max(results):,} touchpoints, in scans of the difference")
+    print(
+        f"slope from {min(results):,} to {max(results):,} touchpoints, in scans of the difference"
+    )
     for name, cost in (
         ("load", grown("load")),
         ("SQL of the line", grown(*SQL_STEPS)),
@@ -201,18 +205,21 @@ def show_exponent(results: dict[int, Figures]) -> None:
     print(f"exponent of cost from landing to publish: {linear_regression(sizes, costs).slope:.2f}")
 
 
-def keep(path: Path, workload: Workload, memory_limit: str, figures: Figures) -> None:
-    """In place of what was measured of the same workload before."""
+def keep(workload: Workload, memory_limit: str, figures: Figures) -> None:
+    """In place of what was measured of the same workload on such a machine before."""
+    path = DOCS / "bench.json"
     found: list[dict[str, Any]] = json.loads(path.read_text()) if path.exists() else []
-    key = asdict(workload) | {"memory_limit": memory_limit}
+    key = asdict(workload) | {"memory_limit": memory_limit, "machine": _machine()}
     found = [run for run in found if any(run[name] != value for name, value in key.items())]
     rounded = {
         step: {name: round(value, 3) for name, value in row.items()}
         for step, row in figures.items()
     }
-    run = key | {"machine": _machine(), "duckdb": duckdb.__version__}
-    found.append(run | {"on": date.today().isoformat(), "steps": rounded})
+    run = key | {"duckdb": duckdb.__version__, "on": date.today().isoformat(), "steps": rounded}
+    found.append(run)
     path.write_text("[\n" + ",\n".join(map(json.dumps, found)) + "\n]\n")
+    (DOCS / "bench.md").write_text(rendered(found), encoding="utf-8")
+    (DOCS / "bench.svg").write_text(drawn(found), encoding="utf-8")
 
 
 def _machine() -> str:

@@ -1,4 +1,4 @@
-"""Generated exports of any size for the benchmark: text ids, Zipf-like channels, two goals, 90 days."""
+"""Generated exports of any size: text ids, channels by a power law, two goals, 90 days."""
 
 from __future__ import annotations
 
@@ -61,8 +61,6 @@ copy (
 """
 
 
-
-
 @dataclass(frozen=True)
 class Workload:
     """What is generated.
@@ -91,8 +89,12 @@ class Workload:
         self._write(home, "conversions", "2026-03-31", CONVERSIONS, counts)
 
     def land_night(self, home: Path, number: int, share: float) -> None:
-        """One more day, the first after those 90 and so on, that touches a share of the customers."""
-        counts = {"night": number, "touched": int(self.customers * share), "channels": self.channels}
+        """One more day after those, which touches a share of the customers."""
+        counts = {
+            "night": number,
+            "touched": int(self.customers * share),
+            "channels": self.channels,
+        }
         self._write(home, "touchpoints", f"2026-04-{1 + number:02}", NIGHT, counts)
 
     def _write(self, home: Path, export: str, day: str, sql: str, counts: dict[str, int]) -> None:
