@@ -59,6 +59,7 @@ bench-coverage: $(VENV)/ready ## how often the 95 % intervals hold the truth, 1,
 
 bench-peers: $(VENV)/ready ## answers and time beside other packages, each in its own environment (JSON=FILE)
 	@$(BIN)/python scripts/bench_peers.py $(if $(JSON),--json $(JSON))
+	@$(BIN)/python scripts/bench_journeys.py
 
 bench-ladder: $(VENV)/ready ## time and memory of one ladder of 50,000 customers
 	@$(BIN)/python scripts/bench_ladder.py
