@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from attribution import __version__, analyse, operate
 from attribution.errors import AttributionError, Stopped, UsageError
 from attribution.logs import LOGGER, configure
-from attribution.stopping import terminable
+from attribution.stopping import stoppable, terminable
 
 if TYPE_CHECKING:  # it takes seconds to import
     from attribution.pipeline import Line, Progress
@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         chosen = _parser().parse_args(arguments)
         configure()
-        with terminable():
+        with terminable(), stoppable():
             code: int = chosen.command(chosen)
         return code
     except AttributionError as error:

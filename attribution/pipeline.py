@@ -33,7 +33,7 @@ from attribution.retention import expire_files, expire_quarantine
 from attribution.room import check_publish
 from attribution.runs import STEPS, RunRecord, lock
 from attribution.settings import Folders, Settings, hmac_key, load_settings, one_line
-from attribution.stopping import stoppable
+from attribution.stopping import stop_if_asked, stoppable
 from attribution.suppression import people
 from attribution.telling import beginning, told
 from attribution.transform import dbt
@@ -260,6 +260,7 @@ def _check_statistics(line: Line, record: RunRecord) -> Figures:
 def _attribute(line: Line, record: RunRecord) -> Figures:
     from attribution.attribute import attribute  # the models take seconds to import
 
+    stop_if_asked()
     with open_warehouse(line.folders, line.settings) as con:
         return dict(attribute(con, line.settings))
 

@@ -10,43 +10,51 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from threading import Event
 
 from attribution.errors import Stopped
 
-_ASKED = Event()
+_asked = False  # no Event: its lock could wait for itself where a second signal meets the first
 
 
 @contextmanager
 def terminable() -> Iterator[None]:
     """A command that the two signals end."""
 
+    global _asked
+
     def stop(*_: object) -> None:
-        _ASKED.set()
+        global _asked
+        _asked = True
         raise Stopped
 
-    _ASKED.clear()
     former = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield
     finally:
+        _asked = False
         for number, handler in former.items():
             signal.signal(number, handler)
 
 
 def stop_if_asked() -> None:
     """Raises Stopped where somebody asked for it, and it was kept from us."""
-    if _ASKED.is_set():
+    if _asked:
         raise Stopped
 
 
 @contextmanager
 def stoppable() -> Iterator[None]:
-    """What does not begin once a stop was asked for, and whose failure then is that stop."""
+    """What does not begin once a stop was asked for, and whose failure then is that stop.
+
+    The engine tells whatever a signal raises, a scheduler's timeout too, as an error of its own,
+    caused by it: what was raised goes on.
+    """
     stop_if_asked()
     try:
         yield
     except Exception as error:
-        if _ASKED.is_set() or "Query interrupted" in str(error):  # by a scheduler's own handler
+        if _asked:
             raise Stopped from error
+        if error.__cause__ is not None and not isinstance(error.__cause__, Exception):
+            raise error.__cause__ from None
         raise

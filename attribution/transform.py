@@ -70,8 +70,8 @@ def dbt(
             result = dbtRunner(callbacks=[listen]).invoke(command)
         finally:
             DuckDBConnectionManager.close_all_connections()  # or it would hold the warehouse
-    if isinstance(result.exception, KeyboardInterrupt | SystemExit):
-        raise result.exception
+    if result.exception is not None and not isinstance(result.exception, Exception):
+        raise result.exception  # a stop, or a scheduler's timeout
     if not result.success:
         what = " ".join(failures[:3]) or result.exception or "dbt failed"
         raise BuildError(

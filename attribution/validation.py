@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from attribution.errors import GateRefused
 from attribution.settings import Folders, Settings, one_line
+from attribution.stopping import stop_if_asked
 
 if TYPE_CHECKING:
     import duckdb
@@ -114,6 +115,7 @@ def _evaluate(
     from great_expectations.core import ExpectationSuite
     from great_expectations.data_context.types.base import ProgressBarsConfig
 
+    stop_if_asked()  # importing it takes seconds, and may keep a signal to itself
     # It sets its own level and tells of each temporary folder.
     logging.getLogger("great_expectations.data_context.types.base").setLevel(logging.WARNING)
     context = gx.get_context(mode="ephemeral")

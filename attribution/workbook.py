@@ -42,6 +42,10 @@ MOST_ROWS = 100_000  # of a sheet; a longer table is in csv/ and parquet/
 LONGEST_TEXT = 32_767  # of a cell, by Excel
 # what makes a spreadsheet compute, at the start of a text or where another delimiter would cut it
 FORMULA = '(^|[;,\t\r\n])("*)([=+\\-@＝＋－＠])'
+HARMLESS = {  # types whose texts no spreadsheet takes for a formula
+    *("BOOLEAN", "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT"),
+    *("UINTEGER", "UBIGINT", "UHUGEINT", "FLOAT", "DOUBLE", "DATE", "TIMESTAMP"),
+}
 APOSTROPHE = r"\1\2'\3"
 # What is a fraction and reads better in percent.
 FRACTIONS = {
@@ -126,11 +130,14 @@ def write_csv(con: duckdb.DuckDBPyConnection, folder: Path, decimal: CsvDecimal)
 def _csv_text(name: str, kind: str, decimal: CsvDecimal) -> str:
     """The SQL of a column as CSV shows it; NULL is an empty field."""
     column = quote(name)
-    if kind == "VARCHAR":
-        return f"regexp_replace({column}, {literal(FORMULA)}, {literal(APOSTROPHE)}, 'g')"
     text = f"{column}::varchar"
     if kind.startswith("DECIMAL"):
-        text = f"case when {text} like '%.%' then rtrim(rtrim({text}, '0'), '.') else {text} end"
+        scale = kind.rstrip(")").partition(",")[2]
+        text = f"{column}::decimal(38, {scale})::varchar"  # so wide that 0 stands before the point
+        if int(scale):
+            text = f"rtrim(rtrim({text}, '0'), '.')"
+    elif kind not in HARMLESS:
+        return f"regexp_replace({text}, {literal(FORMULA)}, {literal(APOSTROPHE)}, 'g')"
     if decimal == "comma" and kind.startswith(("DECIMAL", "DOUBLE", "FLOAT")):
         text = f"replace({text}, '.', ',')"
     return text

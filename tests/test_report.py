@@ -33,7 +33,7 @@ from attribution.report_periods import compare_periods
 from attribution.settings import FITTED, HEURISTICS
 from attribution.warehouse import open_published
 from attribution.wording import PAGES, Wording, breakable, visible
-from attribution.workbook import SHEETS
+from attribution.workbook import SHEETS, _csv_text
 
 TEXTS = yaml.safe_load((PAGES / "texts.yml").read_text(encoding="utf-8"))
 
@@ -480,6 +480,33 @@ def test_csv_says_what_the_marts_say(bank: Home, tmp_path: Path) -> None:
             ]
             ratio = number(row["return_on_spend"])
             assert (None if ratio is None else float(ratio)) == known[5]
+
+
+@pytest.mark.parametrize(
+    ("value", "point", "comma"),
+    [
+        ("null::varchar", "", ""),
+        ("'=1+1'::varchar", "'=1+1", "'=1+1"),
+        ("'=1+1'::enum('=1+1', 'b')", "'=1+1", "'=1+1"),
+        ("-7::bigint", "-7", "-7"),
+        ("true", "true", "true"),
+        ("-0.50::decimal(2, 2)", "-0.5", "-0,5"),
+        ("100.00::decimal(18, 2)", "100", "100"),
+        ("100::decimal(18, 0)", "100", "100"),
+        ("-1234.5678::decimal(38, 12)", "-1234.5678", "-1234,5678"),
+        ("1.5e-7::double", "1.5e-07", "1,5e-07"),
+        ("null::double", "", ""),
+        ("date '2026-03-01'", "2026-03-01", "2026-03-01"),
+        ("timestamp '2026-03-01 07:08:09'", "2026-03-01 07:08:09", "2026-03-01 07:08:09"),
+    ],
+)
+def test_csv_texts_of_every_type(value: str, point: str, comma: str) -> None:
+    with duckdb.connect() as con:
+        con.execute(f'create table t as select {value} as "a ""b"')
+        ((name, kind, *_),) = con.execute("describe t").fetchall()
+        for decimal, expected in (("point", point), ("comma", comma)):
+            (found,) = con.execute(f"select {_csv_text(name, kind, decimal)} from t").fetchone()
+            assert (found or "") == expected
 
 
 def test_no_text_of_a_csv_file_is_a_formula(hostile: Home) -> None:

@@ -2,13 +2,18 @@
 
 import os
 import signal
+import sys
 from contextlib import suppress
+from pathlib import Path
+from types import ModuleType
 
 import duckdb
 import pytest
 
 from attribution.errors import StepError, Stopped
+from attribution.settings import Folders, load_settings
 from attribution.stopping import stop_if_asked, stoppable, terminable
+from attribution.transform import dbt
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -23,21 +28,55 @@ def test_a_signal_that_a_library_keeps_stops_what_would_begin(number: int) -> No
 
 
 def test_what_fails_by_a_stop_is_a_stop() -> None:
-    with terminable(), pytest.raises(Stopped) as found, stoppable():
+    def fail() -> None:
         with suppress(Stopped):
             os.kill(os.getpid(), signal.SIGTERM)
         raise StepError("Connection already closed!", may_pass=False)
+
+    with terminable(), pytest.raises(Stopped) as found, stoppable():
+        fail()
     assert isinstance(found.value.__cause__, StepError)
 
 
 def test_the_engine_tells_a_signal_as_an_error() -> None:
     def interrupt(value: int) -> int:
-        os.kill(os.getpid(), signal.SIGTERM)
+        if value == 0:
+            os.kill(os.getpid(), signal.SIGTERM)
         return value
 
-    with duckdb.connect() as con, terminable(), pytest.raises(Stopped), stoppable():
+    with duckdb.connect() as con:
         con.create_function("interrupt", interrupt, ["bigint"], "bigint")
-        con.execute("select interrupt(i) from range(3) as r(i)").fetchall()
+        with terminable(), pytest.raises(Stopped), stoppable():
+            con.execute("select interrupt(i) from range(3) as r(i)").fetchall()
+
+
+def test_a_signal_that_the_import_of_dbt_keeps_stops_the_build(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where a library tries an import, and goes on whatever comes."""
+
+    class Loader(ModuleType):
+        def __getattr__(self, name: str) -> object:
+            if name != "dbtRunner":
+                raise AttributeError(name)
+            with suppress(BaseException):
+                os.kill(os.getpid(), signal.SIGTERM)
+            return lambda **_: pytest.fail("dbt began")
+
+    monkeypatch.setitem(sys.modules, "dbt.cli.main", Loader("dbt.cli.main"))
+    folders = Folders.from_environment({"ATTRIBUTION_HOME": str(tmp_path)})
+    with terminable(), pytest.raises(Stopped):
+        dbt(folders, load_settings(folders.dbt_project), {}, ["build"])
+
+
+def test_what_a_scheduler_raises_goes_on_as_it_is() -> None:
+    """Airflow's timeout of a task is no Exception; the engine tells it as one."""
+
+    class TimedOut(BaseException):
+        pass
+
+    with pytest.raises(TimedOut), stoppable():
+        raise RuntimeError("Query interrupted") from TimedOut()
 
 
 def test_other_errors_stay_what_they_are_and_a_stop_does_not_outlive_its_command() -> None:
