@@ -2,7 +2,7 @@
 # hashes in requirements.txt.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test browser bi-test torture airflow bench bench-coverage bench-ladder bench-peers truth lint audit lock clean
+.PHONY: help demo test browser bi-test torture airflow bench bench-coverage bench-journeys bench-ladder bench-peers truth lint audit lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -10,7 +10,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do $$p -c '
 SIZES ?= $(or $(SIZE),1e6 1e7)
 
 help: ## show this
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # A half-made environment has no stamp, so it is made again. Compiled once and for all: where the
 # interpreter may not write bytecode, each process would spend ten seconds on compiling anew.
@@ -59,7 +59,9 @@ bench-coverage: $(VENV)/ready ## how often the 95 % intervals hold the truth, 1,
 
 bench-peers: $(VENV)/ready ## answers and time beside other packages, each in its own environment (JSON=FILE)
 	@$(BIN)/python scripts/bench_peers.py $(if $(JSON),--json $(JSON))
-	@$(BIN)/python scripts/bench_journeys.py
+
+bench-journeys: $(VENV)/ready ## the line's journeys beside the same by polars and pandas (SIZE=1e7)
+	@$(BIN)/python scripts/bench_journeys.py $(SIZE)
 
 bench-ladder: $(VENV)/ready ## time and memory of one ladder of 50,000 customers
 	@$(BIN)/python scripts/bench_ladder.py

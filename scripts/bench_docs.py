@@ -64,9 +64,13 @@ def _row(run: Run) -> str:
     )
 
 
-def drawn(runs: list[Run]) -> str:
-    """CPU seconds over touchpoints of the usual workload, both axes by powers of ten, as SVG."""
-    mine = [run for run in runs if all(run[name] == value for name, value in USUAL.items())]
+def drawn(runs: list[Run], last_run: Run) -> str:
+    """CPU seconds over touchpoints, both axes by powers of ten, as SVG: of the usual workload, on
+    the machine and by the engine of the last run; of that run alone where there is none.
+    """
+    usual = USUAL | {name: last_run[name] for name in ("machine", "duckdb")}
+    mine = [run for run in runs if all(run[name] == value for name, value in usual.items())]
+    mine = mine or [last_run]
     mine.sort(key=lambda run: run["touchpoints"])
     lines: Lines = [
         (name, [(run["touchpoints"], cpu(run, *steps)) for run in mine])

@@ -60,6 +60,10 @@ def main(touchpoints: str, conversions: str, folder: str) -> None:
     journeys.to_parquet(Path(folder) / "journeys.parquet")
     sets.to_parquet(Path(folder) / "coalitions.parquet")
     converted = journeys[journeys["converted_at"].notna()]
+    seconds = {
+        name: column.astype("datetime64[s]").astype("int64")
+        for name, column in (("begun", journeys["started_at"]), ("places", touches["occurred_at"]))
+    }
     print(
         json.dumps(
             {
@@ -67,6 +71,10 @@ def main(touchpoints: str, conversions: str, folder: str) -> None:
                 "converted": len(converted),
                 "touches": len(touches),
                 "touches_converted": int(converted["touchpoints"].sum()),
+                "begun": int((journeys["touchpoints"] * seconds["begun"]).sum()),
+                "channels": len(sets),
+                "places": int((touches["position"] * seconds["places"]).sum()),
+                "handed_over": int(touches["previous_channel"].count()),
             }
         )
     )

@@ -10,18 +10,17 @@ LOOKBACK = pl.duration(days=30)
 
 
 def main(touchpoints: str, conversions: str, folder: str) -> None:
-    instants = pl.read_parquet(conversions).group_by("customer_id", "goal", "converted_at").len()
-    goals = (
-        instants.select("customer_id").unique().join(instants.select("goal").unique(), how="cross")
-    )
-    touches = (
-        pl.read_parquet(
-            touchpoints, columns=["touchpoint_id", "customer_id", "occurred_at", "channel"]
-        )
-        .join(goals, on="customer_id", how="left")
+    instants = pl.read_parquet(conversions).select("customer_id", "goal", "converted_at").unique()
+    goals = instants.select("customer_id").unique()
+    goals = goals.join(instants.select("goal").unique(), how="cross")
+    columns = ["touchpoint_id", "customer_id", "occurred_at", "channel"]
+    touches = pl.read_parquet(touchpoints, columns=columns)
+    # who never converts is not looked up
+    near = (
+        touches.join(goals, on="customer_id")
         .sort("occurred_at")
         .join_asof(
-            instants.sort("converted_at").drop("len"),
+            instants.sort("converted_at"),
             left_on="occurred_at",
             right_on="converted_at",
             by=["customer_id", "goal"],
@@ -30,7 +29,10 @@ def main(touchpoints: str, conversions: str, folder: str) -> None:
             coalesce=False,
             check_sortedness=False,
         )
-        .sort("customer_id", "goal", "occurred_at", "touchpoint_id")
+    )
+    others = touches.join(goals, on="customer_id", how="anti")
+    touches = pl.concat([near, others], how="diagonal").sort(
+        "customer_id", "goal", "occurred_at", "touchpoint_id"
     )
 
     def as_before(column: str) -> pl.Expr:
@@ -42,28 +44,34 @@ def main(touchpoints: str, conversions: str, folder: str) -> None:
         & as_before("converted_at")
         & (pl.col("occurred_at") - pl.col("occurred_at").shift() <= LOOKBACK)
     )
-    touches = (
-        touches.with_columns(begins=~goes_on.fill_null(value=False))
-        .with_columns(journey=pl.col("begins").cum_sum())
-        .with_columns(
-            position=pl.int_range(pl.len()).over("journey") + 1,
-            previous_channel=pl.when(~pl.col("begins")).then(pl.col("channel").shift()),
-        )
+    place = pl.int_range(pl.len(), dtype=pl.Int64)
+    touches = touches.with_columns(begins=~goes_on.fill_null(value=False)).with_columns(
+        journey=pl.col("begins").cum_sum(),
+        position=place - pl.when("begins").then(place).forward_fill() + 1,
+        previous_channel=pl.when(~pl.col("begins")).then(pl.col("channel").shift()),
     )
-    journeys = touches.group_by("journey").agg(
-        pl.first("customer_id"),
-        pl.first("goal"),
-        pl.len().alias("touchpoints"),
-        pl.first("channel").alias("first_channel"),
-        pl.last("channel").alias("last_channel"),
-        pl.col("channel").unique().alias("coalition"),
-        pl.first("occurred_at").alias("started_at"),
-        pl.last("occurred_at").alias("ended_at"),
-        pl.first("converted_at"),
+    bits = touches.select(pl.col("channel").unique()).with_columns(
+        bit=pl.lit(2, dtype=pl.Int64).pow(pl.int_range(pl.len(), dtype=pl.Int64))
+    )
+    journeys = (
+        touches.join(bits, on="channel", maintain_order="left")
+        .group_by("journey")
+        .agg(
+            pl.first("customer_id"),
+            pl.first("goal"),
+            pl.len().alias("touchpoints"),
+            pl.first("channel").alias("first_channel"),
+            pl.last("channel").alias("last_channel"),
+            pl.col("bit").bitwise_or().alias("coalition"),
+            pl.first("occurred_at").alias("started_at"),
+            pl.last("occurred_at").alias("ended_at"),
+            pl.first("converted_at"),
+        )
     )
     touches.write_parquet(Path(folder) / "touches.parquet")
     journeys.write_parquet(Path(folder) / "journeys.parquet")
     converted = journeys.filter(pl.col("converted_at").is_not_null())
+    begun = journeys["touchpoints"].cast(pl.Int64) * journeys["started_at"].dt.epoch("s")
     print(
         json.dumps(
             {
@@ -71,6 +79,10 @@ def main(touchpoints: str, conversions: str, folder: str) -> None:
                 "converted": converted.height,
                 "touches": touches.height,
                 "touches_converted": converted["touchpoints"].sum(),
+                "begun": begun.sum(),
+                "channels": journeys["coalition"].bitwise_count_ones().sum(),
+                "places": (touches["position"] * touches["occurred_at"].dt.epoch("s")).sum(),
+                "handed_over": touches["previous_channel"].count(),
             }
         )
     )
