@@ -59,6 +59,7 @@ def erase(
         check_journal(folders, settings, contract)
         _check_archive(folders)
         archive.sweep(folders)
+        _sweep(folders)
         with open_reader(folders, settings) as con:
             visitors = _linked(con, folders, contract, stored) - stored
             # first of all, so that a file loaded after a crash does not bring them back
@@ -90,6 +91,13 @@ def erase(
             f"erase: {one_line(error)}; it is not finished: mend the cause and erase again"
         ) from None
     return receipt
+
+
+def _sweep(folders: Folders) -> None:
+    """Drop what a dead erasure or load left half written: it may name somebody."""
+    for folder in (folders.state / "receipts", folders.quarantine):
+        for half in folder.rglob(".*.tmp"):
+            half.unlink()
 
 
 def _check_archive(folders: Folders) -> None:
