@@ -39,14 +39,15 @@ SHEETS: dict[str, str] = {
     "run_manifest": "section, name",
 }
 MOST_ROWS = 100_000  # of a sheet; a longer table is in csv/ and parquet/
+ROWS_AT_ONCE = 10_000  # of a CSV file in memory
 LONGEST_TEXT = 32_767  # of a cell, by Excel
 # what makes a spreadsheet compute, at the start of a text or where another delimiter would cut it
 FORMULA = '(^|[;,\t\r\n])("*)([=+\\-@＝＋－＠])'
+APOSTROPHE = r"\1\2'\3"
 HARMLESS = {  # types whose texts no spreadsheet takes for a formula
     *("BOOLEAN", "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT"),
     *("UINTEGER", "UBIGINT", "UHUGEINT", "FLOAT", "DOUBLE", "DATE", "TIMESTAMP"),
 }
-APOSTROPHE = r"\1\2'\3"
 # What is a fraction and reads better in percent.
 FRACTIONS = {
     *("share", "share_low", "share_high", "removal_effect", "change_vs_last_touch"),
@@ -123,7 +124,7 @@ def write_csv(con: duckdb.DuckDBPyConnection, folder: Path, decimal: CsvDecimal)
         with (folder / f"{table}.csv").open("w", encoding=encoding, newline="") as file:
             writer = csv.writer(file, delimiter=delimiter)
             writer.writerow(name for name, *_ in columns)
-            while rows := found.fetchmany(MOST_ROWS):
+            while rows := found.fetchmany(ROWS_AT_ONCE):
                 writer.writerows(rows)
 
 
