@@ -14,6 +14,15 @@ FORMS = {
     "csv.gz": "format csv, timestampformat '%Y-%m-%dT%H:%M:%SZ', compression gzip",
 }
 CONVERTING = 0.03  # of the customers
+# What a touch is, whenever it was.
+WHAT = """
+        'channel_' || lpad(
+            floor($channels * power((hash(i * 31 + 5) % 1000000) / 1e6, 2.2))::int::varchar, 3, '0'
+        ) as channel,
+        'campaign_' || (hash(i * 3) % 300) as campaign,
+        case when hash(i * 5) % 3 = 0 then 'impression' else 'click' end as interaction,
+        'digital' as mode
+""".strip()
 TOUCHPOINTS = """
 copy (
     select
@@ -21,12 +30,7 @@ copy (
         'C' || lpad((hash(i * 7919) % $customers)::varchar, 9, '0') as customer_id,
         timestamp '2026-01-01' + to_microseconds((hash(i) % (90 * 86400))::bigint * 1000000)
             as occurred_at,
-        'channel_' || lpad(
-            floor($channels * power((hash(i * 31 + 5) % 1000000) / 1e6, 2.2))::int::varchar, 3, '0'
-        ) as channel,
-        'campaign_' || (hash(i * 3) % 300) as campaign,
-        case when hash(i * 5) % 3 = 0 then 'impression' else 'click' end as interaction,
-        'digital' as mode
+        {what}
     from range($touchpoints) as r(i)
 ) to '{path}' ({form})
 """
@@ -38,12 +42,7 @@ copy (
         'C' || lpad((i * ($customers // $touched) % $customers)::varchar, 9, '0') as customer_id,
         timestamp '2026-04-01' + to_days($night::integer)
         + to_microseconds((hash(i) % 86400)::bigint * 1000000) as occurred_at,
-        'channel_' || lpad(
-            floor($channels * power((hash(i * 31 + 5) % 1000000) / 1e6, 2.2))::int::varchar, 3, '0'
-        ) as channel,
-        'campaign_' || (hash(i * 3) % 300) as campaign,
-        case when hash(i * 5) % 3 = 0 then 'impression' else 'click' end as interaction,
-        'digital' as mode
+        {what}
     from range($touched) as r(i)
 ) to '{path}' ({form})
 """
@@ -100,5 +99,5 @@ class Workload:
     def _write(self, home: Path, export: str, day: str, sql: str, counts: dict[str, int]) -> None:
         path = self.path(home, export, day)
         path.parent.mkdir(parents=True, exist_ok=True)
-        text = sql.format(path=str(path).replace("'", "''"), form=FORMS[self.landing])
+        text = sql.format(path=str(path).replace("'", "''"), form=FORMS[self.landing], what=WHAT)
         duckdb.execute(text, counts | {"customers": self.customers})
