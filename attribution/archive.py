@@ -20,7 +20,7 @@ from attribution.landing import sha256_of
 from attribution.settings import Folders
 
 Entry = Mapping[str, Any]
-WRITTEN = "(format parquet, compression zstd, parquet_version v2)"
+WRITTEN = "(format parquet, compression zstd, compression_level 1, parquet_version v2)"
 
 
 def rows_file(folders: Folders, export: str, sha256: str) -> Path:

@@ -25,6 +25,8 @@ from attribution.warehouse import columns_of, quote
 
 Progress = Callable[[int, int, str], None]
 Read = Callable[[Job], Outcome]
+# Ids hardly repeat: looking for what repeats in them took half the time of writing all columns.
+PACKED = " using compression zstd"
 COUNTS = (
     "files_loaded", "files_quarantined", "files_skipped", "files_waiting",
     "rows_read", "rows_loaded", "rows_rejected", "rows_suppressed",
@@ -126,7 +128,10 @@ def create_table(con: duckdb.DuckDBPyConnection, export: Export) -> None:
     there = columns_of(con, "raw", export.name)
     wanted = {column.name: column.type for column in export.columns}
     if not there:
-        columns = ", ".join(f"{quote(name)} {kind}" for name, kind in wanted.items())
+        columns = ", ".join(
+            f"{quote(name)} {kind}{PACKED if (kind, name[-3:]) == ('varchar', '_id') else ''}"
+            for name, kind in wanted.items()
+        )
         con.execute(f"create table {table} ({columns}, _file_id bigint, _row bigint)")
         return
     for name, kind in wanted.items():
