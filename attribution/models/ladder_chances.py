@@ -9,6 +9,19 @@ import numpy as np
 from numba import njit
 
 from attribution.models.ladder_days import DayKinds
+from attribution.models.ladder_lanes import (
+    LANES,
+    NONE,
+    by,
+    in_lanes,
+    of_block,
+    of_cell,
+    of_row,
+    plus,
+    times,
+    to_block,
+    to_cell,
+)
 from attribution.paths import Floats
 from attribution.statistics import Booleans
 
@@ -50,16 +63,18 @@ class Ladder(NamedTuple):
 
 
 class Chances(NamedTuple):
-    """What all customers have in common on a day.
+    """What all customers have in common on a day; lanes are of the classes of activity.
 
+    share : lanes, share of customers in each class
     entered : (J,) chance of no touch at all on day 0, entry_odds : (J, K) by which a touch
         multiplies it
-    untouched : (A, J) chance of neither a touch on a later day nor having left, contact_odds :
-        (A, J, K)
+    untouched : (J,) of lanes, chance of neither a touch on a later day nor having left,
+        contact_odds : (J, K) of lanes
     unseen : (J, J + 1) chance that a move leaves no record
-    powers : (A, days + 1, J + 1, J + 1) of the matrix of a quiet day; its last state is gone
+    powers : (days + 1, J + 1, J + 1) of lanes, of the matrix of a quiet day; its last state is gone
     """
 
+    share: tuple[float, float, float, float]
     entered: Floats
     entry_odds: Floats
     untouched: Floats
@@ -72,7 +87,7 @@ class DayChances(NamedTuple):
     """Chances by kind of day, P of them.
 
     moves : (P, J, J + 1) of the move and of its records
-    met : (A, P, J) of the day's touches, and of not having left before
+    met : (P, J) of lanes, of the day's touches, and of not having left before
     events : (P, J, J + 1) 1 - exp(-hazard)
     silent : (P,) whether customers may have left
     """
@@ -107,35 +122,53 @@ def record_chance(stage, k, rungs, recorded):  # type: ignore[no-untyped-def]
     return chance
 
 
-@njit(cache=True)
-def chances(ladder, days):  # type: ignore[no-untyped-def]
+def chances(ladder: Ladder, days: int) -> Chances:
     """Chances for as many days in a row."""
-    stages, classes = len(ladder.contact), len(ladder.activity)
+    unmet = (1.0 - ladder.contact)[..., None] ** ladder.activity  # (J, K, A)
+    untouched = in_lanes((1.0 - ladder.gone) * np.prod(unmet, axis=1))
+    unseen, powers = _quiet(ladder, untouched, days)
+    first, second, third, fourth = in_lanes(ladder.activity_share).tolist()
+    return Chances(
+        share=(first, second, third, fourth),
+        entered=np.prod(1.0 - ladder.entry, axis=1),
+        entry_odds=ladder.entry / (1.0 - ladder.entry),
+        untouched=untouched,
+        contact_odds=in_lanes(1.0 / unmet - 1.0),
+        unseen=unseen,
+        powers=powers,
+    )
+
+
+@njit(cache=True)
+def _quiet(ladder, untouched, days):  # type: ignore[no-untyped-def]
+    """Chances that a move leaves no record, and the powers of the matrix of a quiet day."""
+    stages = len(ladder.organic)
     size = stages + 1
-    entered, unseen = np.ones(stages), np.zeros((stages, size))
-    untouched = np.zeros((classes, stages))
-    odds = np.zeros((classes, *ladder.contact.shape))
-    powers = np.zeros((classes, days + 1, size, size))
+    unseen, quiet = np.zeros((stages, size)), np.zeros((size, size, LANES))
+    powers = np.zeros((days + 1, size, size, LANES))
+    chance, event = np.zeros(size), np.zeros(size)
     for s in range(stages):
-        entered[s] = np.prod(1.0 - ladder.entry[s])
         for k in range(s, size):
+            event[k] = -math.expm1(-ladder.organic[s, k])
             unseen[s, k] = record_chance(s, k, 0, ladder.recorded)
-    for a in range(classes):
-        not_met = (1.0 - ladder.contact) ** ladder.activity[a]
-        odds[a] = 1.0 / not_met - 1.0
-        quiet, chance = np.zeros((size, size)), np.zeros(size)
-        for s in range(stages):
-            untouched[a, s] = (1.0 - ladder.gone) * np.prod(not_met[s])
-            move_chances(-np.expm1(-ladder.organic[s]), s, stages, chance)
+        move_chances(event, s, stages, chance)
+        for a in range(len(ladder.activity)):
             for k in range(s, stages):  # a conversion is never quiet
-                quiet[s, k] = untouched[a, s] * chance[k] * unseen[s, k]
-            quiet[s, stages] = ladder.gone
-        quiet[stages, stages] = 1.0
-        powers[a, 0] = np.eye(size)
-        for n in range(1, days + 1):
-            powers[a, n] = powers[a, n - 1] @ quiet
-    entry_odds = ladder.entry / (1.0 - ladder.entry)
-    return Chances(entered, entry_odds, untouched, odds, unseen, powers)
+                quiet[s, k, a] = untouched[s, a] * chance[k] * unseen[s, k]
+            quiet[s, stages, a] = ladder.gone
+    for a in range(len(ladder.activity)):
+        quiet[stages, stages, a] = 1.0
+        for s in range(size):
+            powers[0, s, s, a] = 1.0
+    for n in range(1, days + 1):
+        for s in range(size):
+            for k in range(s, size):
+                held = NONE
+                for j in range(s, k + 1):
+                    step = times(of_block(powers, n - 1, s, j), of_cell(quiet, j, k))
+                    held = plus(held, step)
+                to_block(powers, n, s, k, held)
+    return unseen, powers
 
 
 def day_chances(days: DayKinds, ladder: Ladder, common: Chances) -> DayChances:
@@ -145,19 +178,18 @@ def day_chances(days: DayKinds, ladder: Ladder, common: Chances) -> DayChances:
 @njit(cache=True)
 def _day_chances(days, ladder, common):  # type: ignore[no-untyped-def]
     count, stages, size = len(days.rungs), len(ladder.contact), len(ladder.contact) + 1
-    moves, events = np.zeros((2, count, stages, size))
-    met = np.ones((len(ladder.activity), count, stages))
+    moves, events = np.zeros((count, stages, size)), np.zeros((count, stages, size))
+    met = np.zeros((count, stages, LANES))
     silent = np.zeros(count, dtype=np.bool_)
     chance, hazard = np.zeros(size), np.zeros(size)
     for kind in range(count):
-        first, last = days.touch_start[kind], days.touch_start[kind + 1]
         rungs, is_last = days.rungs[kind], days.is_last[kind]
-        touched = (days.touch_lag[first:last] == 0).any()
+        touched = _meet(kind, days, common, met)
         silent[kind] = not (touched or rungs or is_last)
-        _meet(kind, days, common, met)
         for s in range(stages):
-            hazard[:] = ladder.organic[s]
-            for t in range(first, last):
+            for k in range(s + 1, size):
+                hazard[k] = ladder.organic[s, k]
+            for t in range(days.touch_start[kind], days.touch_start[kind + 1]):
                 channel, lag = days.touch_channel[t], days.touch_lag[t]
                 for k in range(s + 1, size):
                     hazard[k] += ladder.effect[s, k, channel] * ladder.kernel[lag]
@@ -175,13 +207,19 @@ def _day_chances(days, ladder, common):  # type: ignore[no-untyped-def]
 
 @njit(cache=True)
 def _meet(kind, days, common, met):  # type: ignore[no-untyped-def]
-    """Fills the chances of the touches of a kind of day, by class and stage."""
-    is_first = days.is_first[kind]
-    for a in range(len(met)):
-        for s in range(met.shape[2]):
-            met[a, kind, s] = common.entered[s] if is_first else common.untouched[a, s]
-            for t in range(days.touch_start[kind], days.touch_start[kind + 1]):
-                if days.touch_lag[t] == 0:
-                    channel = days.touch_channel[t]
-                    odds = common.entry_odds if is_first else common.contact_odds[a]
-                    met[a, kind, s] *= odds[s, channel]
+    """Fills the chances of the touches of a kind of day, by stage; whether there is any."""
+    is_first, touched = days.is_first[kind], False
+    for s in range(met.shape[1]):
+        chance = of_row(common.untouched, s)
+        if is_first:
+            each = common.entered[s]
+            chance = (each, each, each, each)
+        for t in range(days.touch_start[kind], days.touch_start[kind + 1]):
+            if days.touch_lag[t] == 0:
+                touched, channel = True, days.touch_channel[t]
+                if is_first:
+                    chance = by(chance, common.entry_odds[s, channel])
+                else:
+                    chance = times(chance, of_cell(common.contact_odds, s, channel))
+        to_cell(met, kind, s, chance)
+    return touched

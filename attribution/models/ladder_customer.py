@@ -1,7 +1,8 @@
 """Forward and backward through one customer's days (Rabiner 1989, doi 10.1109/5.18626).
 
-Compiled, like all that visits customers one by one. States are the stages and, last, gone: after
-the last day of a converted customer the last state is the conversion.
+Compiled, like all that visits customers one by one. A state is a stage, or at last gone, and a
+class of activity, which never changes: classes lie side by side in lanes. After the last day of a
+converted customer the last state is the conversion.
 """
 
 from __future__ import annotations
@@ -11,75 +12,92 @@ import math
 import numpy as np
 from numba import njit
 
+from attribution.models.ladder_lanes import (
+    LANES,
+    NONE,
+    by,
+    of_block,
+    of_cell,
+    of_row,
+    plus,
+    times,
+    to_block,
+    to_cell,
+    to_row,
+    total,
+)
+
 SMALL = 1e-200  # a product of chances is kept above it
 
 
 @njit(cache=True, error_model="numpy")
-def forward_days(i, days, begin, gone, powers, moves, met, silent, kind, forward):  # type: ignore[no-untyped-def]
+def forward_days(i, days, begin, share, gone, powers, moves, met, silent, kind, forward):  # type: ignore[no-untyped-def]
     """Log-likelihood of customer i, -inf where it is impossible.
 
     Parameters
     ----------
     begin : (J, J) share of customers by stage and highest rung recorded when day 0 begins
-    powers : (longest + 1, J + 1, J + 1) of the matrix of a quiet day
+    share : lanes, share of customers by class
+    powers : (longest + 1, J + 1, J + 1) of lanes, of the matrix of a quiet day
     moves : (P, J, J + 1) chance of the move and of its records, by kind of day
-    met : (P, J) chance of the day's touches
+    met : (P, J) of lanes, chance of the day's touches
     silent : (P,) whether a customer may have left on such a day
     kind : (I,) kind of each day
-    forward : (2 * days + 2, J + 1)
+    forward : (2 * days + 2, J + 1) of lanes
         Filled with the share of each state before each run of quiet days and each other day.
     """
     stages, size = moves.shape[1], moves.shape[2]
     likelihood, product, row = 0.0, 1.0, 0
-    forward[0, stages] = 0.0
+    to_cell(forward, 0, stages, NONE)
     for s in range(stages):
-        forward[0, s] = begin[s, days.first_stage[i]]
+        to_cell(forward, 0, s, by(share, begin[s, days.first_stage[i]]))
     last = days.item_start[i + 1]
     for item in range(days.item_start[i], last + 1):
         length = days.quiet_before[item] if item < last else days.quiet_after[i]
         if length:
-            total = 0.0
             for k in range(size):
-                share = 0.0
+                mass = NONE
                 for s in range(k + 1):
-                    share += forward[row, s] * powers[length, s, k]
-                forward[row + 1, k] = share
-                total += share
+                    here = of_cell(forward, row, s)
+                    mass = plus(mass, times(here, of_block(powers, length, s, k)))
+                to_cell(forward, row + 1, k, mass)
             row += 1
-            product = _scaled(forward, row, total, product)
+            product = _scaled(forward, row, product)
         if item == last or product == 0.0:
             break
-        at, total = kind[item], 0.0
+        at = kind[item]
         for k in range(size):
-            forward[row + 1, k] = 0.0
-        for s in range(stages):
-            here = forward[row, s] * met[at, s]
-            for k in range(s, size):
-                forward[row + 1, k] += here * moves[at, s, k]
+            mass = NONE
+            for s in range(min(k + 1, stages)):
+                here = times(of_cell(forward, row, s), of_cell(met, at, s))
+                mass = plus(mass, by(here, moves[at, s, k]))
+            to_cell(forward, row + 1, k, mass)
         if silent[at]:
-            left = forward[row, stages]
+            left = NONE
             for s in range(stages):
-                left += forward[row, s] * gone
-            forward[row + 1, stages] = left
+                left = plus(left, of_cell(forward, row, s))
+            left = plus(by(left, gone), of_cell(forward, row, stages))
+            to_cell(forward, row + 1, stages, left)
         row += 1
-        for k in range(size):
-            total += forward[row, k]
-        product = _scaled(forward, row, total, product)
+        product = _scaled(forward, row, product)
         if product < SMALL:
             likelihood += math.log(product) if product > 0.0 else -math.inf
             product = 1.0 if product > 0.0 else 0.0
     return likelihood + math.log(product) if product > 0.0 else -math.inf
 
 
-@njit(cache=True, error_model="numpy", inline="always")
-def _scaled(forward, row, total, product):  # type: ignore[no-untyped-def]
+@njit(cache=True, error_model="numpy")
+def _scaled(forward, row, product):  # type: ignore[no-untyped-def]
     """Scales a row to the sum 1; returns the product with what it was, 0 where nothing is left."""
-    if total <= 0.0:
+    size, whole = forward.shape[1], NONE
+    for k in range(size):
+        whole = plus(whole, of_cell(forward, row, k))
+    mass = total(whole)
+    if mass <= 0.0:
         return 0.0
-    by = 1.0 / total
-    for k in range(forward.shape[1]):
-        forward[row, k] *= by
-    return product * total
+    for k in range(size):
+        to_cell(forward, row, k, by(of_cell(forward, row, k), 1.0 / mass))
+    return product * mass
 
 
 @njit(cache=True, error_model="numpy")
@@ -91,13 +109,14 @@ def backward_days(  # type: ignore[no-untyped-def]
 
     weight : customers that it stands for
     told : (., J, J + 1) expected moves, added to row `told_row[item]` for each day
-    present : (., J) expected customers who have not left, to the same row
-    quiet_sums : (longest + 1, J + 1, J + 1) sums of a b' / (a T^n b), by length n of the run, with
-        mass a before and b after it
+    present : (., J) of lanes, expected customers who have not left, to the same row
+    quiet_sums : (longest + 1, J + 1, J + 1) of lanes, sums of a b' / (a T^n b), by length n of the
+        run, with mass a before and b after it
+    posterior : (J,) of lanes
     """
     stages, size = moves.shape[1], moves.shape[2]
     left = 0.0
-    backward, before = np.ones(size), np.zeros(size)
+    backward, before = np.ones((size, LANES)), np.zeros((size, LANES))
     first, last = days.item_start[i], days.item_start[i + 1]
     row = last - first + (days.quiet_after[i] > 0)
     for item in range(first, last):
@@ -105,45 +124,63 @@ def backward_days(  # type: ignore[no-untyped-def]
     for item in range(last, first - 1, -1):
         if item < last:
             row -= 1
-            at, to = kind[item], told_row[item]
-            ahead = backward[stages] if silent[at] else 0.0
-            norm = forward[row, stages] * ahead
-            for s in range(stages):
-                stays = 0.0
-                for k in range(s, size):
-                    stays += moves[at, s, k] * backward[k]
-                before[s] = met[at, s] * stays
-                norm += forward[row, s] * (before[s] + gone * ahead)
-            by = 1.0 / norm
-            for s in range(stages):
-                scaled = weight * forward[row, s] * by
-                present[to, s] += scaled * before[s]
-                left += scaled * gone * ahead
-                scaled *= met[at, s]
-                for k in range(s, size):
-                    told[to, s, k] += scaled * moves[at, s, k] * backward[k]
-            for s in range(stages):
-                backward[s] = (before[s] + gone * ahead) * by
-            backward[stages] = ahead * by
+            left += _back_a_day(
+                row, kind[item], told_row[item], weight, gone, moves, met, silent, forward, told,
+                present, backward, before,
+            )  # fmt: skip
         length = days.quiet_before[item] if item < last else days.quiet_after[i]
         if length:
             row -= 1
-            norm = 0.0
+            mass = NONE
             for s in range(size):
-                before[s] = 0.0
+                ahead = NONE
                 for k in range(s, size):
-                    before[s] += powers[length, s, k] * backward[k]
-                norm += forward[row, s] * before[s]
-            by = 1.0 / norm
+                    ahead = plus(ahead, times(of_block(powers, length, s, k), of_row(backward, k)))
+                to_row(before, s, ahead)
+                mass = plus(mass, times(of_cell(forward, row, s), ahead))
+            scale = 1.0 / total(mass)
             for s in range(size):
-                scaled = weight * forward[row, s] * by
+                here = by(of_cell(forward, row, s), weight * scale)
                 for k in range(s, size):
-                    quiet_sums[length, s, k] += scaled * backward[k]
+                    ends = times(here, of_row(backward, k))
+                    former = of_block(quiet_sums, length, s, k)
+                    to_block(quiet_sums, length, s, k, plus(former, ends))
             for s in range(size):
-                backward[s] = before[s] * by
-    total = 0.0
+                to_row(backward, s, by(of_row(before, s), scale))
+    mass = NONE
     for s in range(stages):
-        total += forward[0, s] * backward[s]
+        mass = plus(mass, times(of_cell(forward, 0, s), of_row(backward, s)))
     for s in range(stages):
-        posterior[s] = forward[0, s] * backward[s] / total
+        here = times(of_cell(forward, 0, s), of_row(backward, s))
+        to_row(posterior, s, by(here, 1.0 / total(mass)))
     return left
+
+
+@njit(cache=True, error_model="numpy")
+def _back_a_day(  # type: ignore[no-untyped-def]
+    row, at, to, weight, gone, moves, met, silent, forward, told, present, backward, before
+):
+    """Back over a day that is not quiet; returns how often the customer left on it."""
+    stages, size = moves.shape[1], moves.shape[2]
+    ahead = of_row(backward, stages) if silent[at] else NONE
+    leaving, mass, left = by(ahead, gone), times(of_cell(forward, row, stages), ahead), NONE
+    for s in range(stages):
+        stays = NONE
+        for k in range(s, size):
+            stays = plus(stays, by(of_row(backward, k), moves[at, s, k]))
+        stays = times(of_cell(met, at, s), stays)
+        to_row(before, s, stays)
+        mass = plus(mass, times(of_cell(forward, row, s), plus(stays, leaving)))
+    scale = 1.0 / total(mass)
+    for s in range(stages):
+        here = by(of_cell(forward, row, s), weight * scale)
+        stays = of_row(before, s)
+        to_cell(present, to, s, plus(of_cell(present, to, s), times(here, stays)))
+        left = plus(left, times(here, leaving))
+        here = times(here, of_cell(met, at, s))
+        for k in range(s, size):
+            told[to, s, k] += moves[at, s, k] * total(times(here, of_row(backward, k)))
+    for s in range(stages):
+        to_row(backward, s, by(plus(of_row(before, s), leaving), scale))
+    to_row(backward, stages, by(ahead, scale))
+    return total(left)

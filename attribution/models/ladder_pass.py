@@ -5,10 +5,11 @@ parameters. In threads, and added up in the same order whatever their number.
 from __future__ import annotations
 
 import math
+import operator
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from functools import cache, partial, reduce
 from typing import Any
 
 import numpy as np
@@ -18,57 +19,51 @@ from attribution.customer_days import CustomerDays
 from attribution.models.ladder_chances import Chances, DayChances, Ladder, chances, day_chances
 from attribution.models.ladder_customer import backward_days, forward_days
 from attribution.models.ladder_days import DayKinds, day_kinds
+from attribution.models.ladder_lanes import LANES
 from attribution.models.ladder_sums import Sums, add_kinds, named, quiet_days, shapes_of
 from attribution.paths import Floats, Integers
 from attribution.statistics import Booleans
 
 MOST_NUMBERS = 4_000_000  # that the sums of customers one by one may hold at a time
-NEGLIGIBLE = 1e-9  # share of a customer in a class of activity, not worth a way back through it
 CHUNKS = 4  # sums are added up in this order whatever the number of threads: the same bits
 
 
 @njit(cache=True, nogil=True)
-def _forward(i, days, ladder, common, on_day, forward, likelihood):  # type: ignore[no-untyped-def]
-    """Log-likelihood of customer i; fills `forward` and `likelihood`, (A,), by class."""
-    for a in range(len(likelihood)):
-        likelihood[a] = math.log(ladder.activity_share[a]) + forward_days(
-            i, days, ladder.start, ladder.gone, common.powers[a], on_day.moves, on_day.met[a],
-            on_day.silent, days.kind, forward[a],
+def _likelihoods(first, last, days, ladder, common, on_day, found):  # type: ignore[no-untyped-def]
+    """Fills the log-likelihoods, (N,), of customers first up to last."""
+    forward = np.zeros((_most_rows(first, last, days), common.powers.shape[1], LANES))
+    for i in range(first, last):
+        found[i] = forward_days(
+            i, days, ladder.start, common.share, ladder.gone, common.powers, on_day.moves,
+            on_day.met, on_day.silent, days.kind, forward,
         )  # fmt: skip
-    most = likelihood.max()
-    if most == -math.inf:
-        return most
-    return most + math.log(np.exp(likelihood - most).sum())
+
+
+@njit(cache=True, nogil=True)
+def _most_rows(first, last, days):  # type: ignore[no-untyped-def]
+    """Rows that the way forward through the days of customers first up to last may need."""
+    most = 0
+    for i in range(first, last):
+        most = max(most, days.item_start[i + 1] - days.item_start[i])
+    return 2 * most + 2
 
 
 @njit(cache=True, nogil=True)
 def _customer(i, days, ladder, common, on_day, told, told_row, present, quiet, forward, posterior):  # type: ignore[no-untyped-def]
     """Log-likelihood of customer i, and how often it left; adds what it tells of its days, and
-    fills its posterior, (A, J), by class of activity and stage at entry.
+    fills its posterior, (J,) of lanes, by stage at entry.
     """
-    likelihood, left = np.zeros(len(ladder.activity)), 0.0
-    total = _forward(i, days, ladder, common, on_day, forward, likelihood)
-    for a in range(len(likelihood)):
-        share = math.exp(likelihood[a] - total) if total > -math.inf else 0.0
-        if share < NEGLIGIBLE:
-            continue
-        left += backward_days(
-            i, days, share * days.weight[i], ladder.gone, common.powers[a], on_day.moves,
-            on_day.met[a], on_day.silent, days.kind, forward[a], told, told_row, present[a],
-            quiet[a], posterior[a],
-        )  # fmt: skip
-        posterior[a] *= share
-    return total, left
-
-
-@njit(cache=True, nogil=True)
-def _likelihoods(days, ladder, common, on_day):  # type: ignore[no-untyped-def]
-    count, classes = days.weight.size, len(ladder.activity)
-    forward = np.zeros((classes, 2 * np.diff(days.item_start).max() + 2, common.powers.shape[2]))
-    found, likelihood = np.zeros(count), np.zeros(classes)
-    for i in range(count):
-        found[i] = _forward(i, days, ladder, common, on_day, forward, likelihood)
-    return found
+    likelihood = forward_days(
+        i, days, ladder.start, common.share, ladder.gone, common.powers, on_day.moves, on_day.met,
+        on_day.silent, days.kind, forward,
+    )  # fmt: skip
+    if likelihood == -math.inf:
+        return likelihood, 0.0
+    left = backward_days(
+        i, days, days.weight[i], ladder.gone, common.powers, on_day.moves, on_day.met,
+        on_day.silent, days.kind, forward, told, told_row, present, quiet, posterior,
+    )  # fmt: skip
+    return likelihood, left
 
 
 @njit(cache=True, nogil=True)
@@ -76,8 +71,7 @@ def _chunk(first, last, days, ladder, common, on_day, posterior):  # type: ignor
     """Log-likelihood and expected moves and presence, on days by kind and in quiet runs by length,
     of customers first up to last, and how often they left; fills their posterior.
     """
-    most = np.diff(days.item_start[first : last + 1]).max() if last > first else 0
-    forward = np.zeros((len(ladder.activity), 2 * most + 2, common.powers.shape[2]))
+    forward = np.zeros((_most_rows(first, last, days), common.powers.shape[1], LANES))
     told, present = np.zeros(on_day.moves.shape), np.zeros(on_day.met.shape)
     quiet = np.zeros(common.powers.shape)
     total, left = 0.0, 0.0
@@ -95,28 +89,32 @@ def _one_by_one(first, last, days, ladder, common, on_day, at, likelihoods, sums
     """Fills log-likelihood, (N,), and sums, (N, .), of customers first up to last. No day is in a
     quiet run.
     """
-    size, classes = common.powers.shape[2], len(ladder.activity)
-    channels, lags, stages = ladder.contact.shape[1], ladder.kernel.size, size - 1
-    most = np.diff(days.item_start).max()
-    forward, row = np.zeros((classes, 2 * most + 2, size)), np.zeros(days.kind.size, dtype=np.int64)
-    quiet, posterior = np.zeros(common.powers.shape), np.zeros((classes, stages))
+    channels, lags = ladder.contact.shape[1], ladder.kernel.size
+    stages, classes = ladder.contact.shape[0], len(ladder.activity)
+    rows = _most_rows(first, last, days)
+    forward, row = np.zeros((rows, stages + 1, LANES)), np.zeros(days.kind.size, dtype=np.int64)
+    quiet, posterior = np.zeros(common.powers.shape), np.zeros((stages, LANES))
+    told, present = np.zeros((rows, stages, stages + 1)), np.zeros((rows, stages, LANES))
     for i in range(first, last):
         begin, end = days.item_start[i], days.item_start[i + 1]
-        row[begin:end] = np.arange(end - begin)
-        told, present = np.zeros((end - begin, stages, size)), np.zeros((classes, most, stages))
+        for item in range(begin, end):
+            row[item] = item - begin
+        told[: end - begin] = 0.0
+        present[: end - begin] = 0.0
         posterior[:] = 0.0
-        likelihoods[i], sums[i, at[10]] = _customer(
+        weight, mine = days.weight[i], sums[i]
+        likelihood, mine[at[10]] = _customer(
             i, days, ladder, common, on_day, told, row, present, quiet, forward, posterior
         )
-        likelihoods[i] *= days.weight[i]
+        likelihoods[i] = weight * likelihood
         for s in range(stages):
-            sums[i, at[0] + s * stages + days.first_stage[i]] = (
-                days.weight[i] * posterior[:, s].sum()
-            )
-        sums[i, at[12] :] = days.weight[i] * posterior.sum(axis=1)
+            for a in range(classes):
+                mine[at[0] + s * stages + days.first_stage[i]] += weight * posterior[s, a]
+                mine[at[12] + a] += weight * posterior[s, a]
         add_kinds(
-            days.kind[begin:end], told, present, days, on_day.events, channels, lags, at, sums[i]
-        )
+            0, end - begin, days.kind[begin:end], told, present, days, on_day.events,
+            (classes, channels, lags), at, mine,
+        )  # fmt: skip
 
 
 def ladder_pass(days: DayKinds, ladder: Ladder) -> tuple[float, Sums, Floats]:
@@ -125,53 +123,55 @@ def ladder_pass(days: DayKinds, ladder: Ladder) -> tuple[float, Sums, Floats]:
     """
     common, on_day, at = _prepared(days, ladder)
     stages, channels = ladder.contact.shape
-    classes = len(ladder.activity)
-    posterior = np.zeros((days.weight.size, classes, stages))
-    likelihoods, left = [], 0.0
-    told, present, quiet = (
-        np.zeros_like(part) for part in (on_day.moves, on_day.met, common.powers)
+    classes, count = len(ladder.activity), days.weight.size
+    posterior = np.zeros((count, stages, LANES))
+    parts = _in_chunks(
+        count, lambda first, last: _chunk(first, last, days, ladder, common, on_day, posterior)
     )
-    for found in _in_chunks(
-        days.weight.size,
-        lambda first, last: _chunk(first, last, days, ladder, common, on_day, posterior),
-    ):
-        likelihoods.append(found[0])
-        told += found[1]
-        present += found[2]
-        quiet += found[3]
-        left += found[4]
+    likelihood, told, present, quiet, left = (
+        reduce(operator.add, found) for found in zip(*parts, strict=True)
+    )
+    every = np.arange(len(told))
 
     def of_kinds(first: int, last: int) -> Floats:
-        part, some = np.zeros(at[-1]), slice(first, last)
-        add_kinds(
-            np.arange(first, last), told[some], present[:, some], days, on_day.events, channels,
-            ladder.kernel.size, at, part,
-        )  # fmt: skip
+        part = np.zeros(at[-1])
+        shape = (classes, channels, ladder.kernel.size)
+        add_kinds(first, last, every, told, present, days, on_day.events, shape, at, part)
         return part
 
     sums = np.sum(_in_chunks(len(told), of_kinds), axis=0)
-    weighted = days.weight[:, None, None] * posterior
+    by_class = posterior[..., :classes].swapaxes(1, 2)
+    weighted = days.weight[:, None, None] * by_class
     entered = np.zeros((stages, stages))
     np.add.at(entered.T, days.first_stage, weighted.sum(axis=1))
     sums[: at[1]] = entered.ravel()
     sums[at[10]] = left
     sums[at[12] :] = weighted.sum(axis=(0, 2))
-    for a in range(classes):
-        quiet_days(a, quiet[a], common.powers[a], ladder.organic, at, sums)
-    return math.fsum(likelihoods), named(sums, ladder), posterior
+    quiet_days(quiet, common.powers, ladder.organic, classes, at, sums)
+    return likelihood, named(sums, ladder), by_class
 
 
 def _in_chunks(count: int, work: Callable[[int, int], Any]) -> list[Any]:
     """What `work` finds from one index up to another, in threads; always the same parts."""
     cuts = np.linspace(0, count, CHUNKS + 1).astype(np.int64)
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return list(pool.map(work, cuts[:-1], cuts[1:]))
+    return list(threads(os.getpid()).map(work, cuts[:-1], cuts[1:]))
+
+
+@cache
+def threads(process: int) -> ThreadPoolExecutor:
+    """Kept, as a climb takes hundreds of passes; a process that was forked has none of its own."""
+    return ThreadPoolExecutor(os.cpu_count(), thread_name_prefix=f"ladder-{process}")
 
 
 def log_likelihoods(days: DayKinds, ladder: Ladder) -> Floats:
     """Of each customer, (N,), without its weight."""
     common, on_day, _ = _prepared(days, ladder)
-    return np.asarray(_likelihoods(days, ladder, common, on_day))
+    found = np.zeros(days.weight.size)
+    _in_chunks(
+        found.size,
+        lambda first, last: _likelihoods(first, last, days, ladder, common, on_day, found),
+    )
+    return found
 
 
 def customer_sums(days: CustomerDays, ladder: Ladder) -> Iterator[tuple[Booleans, Floats, Sums]]:

@@ -41,22 +41,42 @@ class Sums(NamedTuple):
 
 
 @njit(cache=True, nogil=True)
-def quiet_days(a, quiet_sums, powers, organic, at, sums):  # type: ignore[no-untyped-def]
-    """Adds the days inside all runs of a class of activity.
+def quiet_days(quiet_sums, powers, organic, classes, at, sums):  # type: ignore[no-untyped-def]
+    """Adds the days inside all runs, class by class.
 
     A run of n days with mass a before and b after it made s -> k on its day t with the expectation
     (a T^t)[s] T[s, k] (T^(n-1-t) b)[k] / (a T^n b); `quiet_sums[n]` is the sum of a b' / (a T^n b).
     All lengths together from the longest on: what is left of a longer run is one day shorter.
     """
+    size = len(organic) + 1
+    for a in range(classes):
+        crossed, longer = np.zeros((size, size)), np.zeros((size, size))
+        for length in range(len(quiet_sums) - 1, 0, -1):
+            for s in range(size):
+                for j in range(size):  # in this order: only what is not yet replaced is read
+                    longer[s, j] *= powers[1, j, j, a]
+                    for k in range(j + 1, size):
+                        longer[s, j] += longer[s, k] * powers[1, j, k, a]
+                    longer[s, j] += quiet_sums[length, s, j, a]
+            for s in range(size):
+                for j in range(s + 1):
+                    for k in range(size):
+                        crossed[s, k] += powers[length - 1, j, s, a] * longer[j, k]
+        for s in range(size):
+            for k in range(size):
+                crossed[s, k] *= powers[1, s, k, a]
+        _add_crossed(a, crossed, organic, at, sums)
+
+
+@njit(cache=True, nogil=True)
+def _add_crossed(a, crossed, organic, at, sums):  # type: ignore[no-untyped-def]
+    """Adds quiet days of a class on which so many went from one state to another."""
     stages = len(organic)
     size = stages + 1
-    crossed, longer = np.zeros((size, size)), np.zeros((size, size))
-    for length in range(len(quiet_sums) - 1, 0, -1):
-        longer = quiet_sums[length] + longer @ powers[1].T
-        crossed += powers[length - 1].T @ longer
-    crossed *= powers[1]
     for s in range(stages):
-        present = crossed[s, s:stages].sum()
+        present = 0.0
+        for k in range(s, stages):
+            present += crossed[s, k]
         sums[at[2] + a * stages + s] += present
         sums[at[10]] += crossed[s, stages]
         sums[at[11]] += present
@@ -73,19 +93,23 @@ def quiet_days(a, quiet_sums, powers, organic, at, sums):  # type: ignore[no-unt
 
 
 @njit(cache=True, nogil=True)
-def add_kinds(kinds, told, present, days, events, channels, lags, at, sums):  # type: ignore[no-untyped-def]
-    """Adds days of the given kinds on which so many were present, (A, ., J), and `told` moved."""
-    stages = events.shape[1]
-    for row in range(len(kinds)):
-        kind = kinds[row]
-        for s in range(stages):
-            _add_contacts(kind, s, present[:, row, s], days, stages, channels, at, sums)
-            _add_moves(kind, s, told[row, s], days, events, channels, lags, at, sums)
+def add_kinds(first, last, kinds, told, present, days, events, shape, at, sums):  # type: ignore[no-untyped-def]
+    """Adds days, rows first up to last, of the given kinds, on which so many were present, (., J)
+    of lanes, and `told` moved.
+
+    shape : classes, channels, lags
+    """
+    for row in range(first, last):
+        for s in range(events.shape[1]):
+            _add_contacts(kinds[row], s, present[row, s], days, shape, at, sums)
+            _add_moves(kinds[row], s, told[row, s], days, events, shape, at, sums)
 
 
 @njit(cache=True)
-def _add_contacts(kind, s, present, days, stages, channels, at, sums):  # type: ignore[no-untyped-def]
-    for a in range(len(present)):
+def _add_contacts(kind, s, present, days, shape, at, sums):  # type: ignore[no-untyped-def]
+    classes, channels, _ = shape
+    stages = (at[3] - at[2]) // classes
+    for a in range(classes):
         if present[a] == 0.0:
             continue
         place = a * stages + s
@@ -101,7 +125,8 @@ def _add_contacts(kind, s, present, days, stages, channels, at, sums):  # type: 
 
 
 @njit(cache=True)
-def _add_moves(kind, s, told, days, events, channels, lags, at, sums):  # type: ignore[no-untyped-def]
+def _add_moves(kind, s, told, days, events, shape, at, sums):  # type: ignore[no-untyped-def]
+    _, channels, lags = shape
     stages, rungs, at_risk = events.shape[1], days.rungs[kind], told[s]
     for j in range(s + 1, stages + 1):
         moved = told[j]

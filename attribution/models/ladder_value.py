@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 import os
-from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +17,25 @@ from numba import njit
 
 from attribution.customer_days import CustomerDays
 from attribution.models.ladder_chances import Ladder
+from attribution.models.ladder_lanes import (
+    ALL,
+    LANES,
+    NONE,
+    by,
+    in_lanes,
+    minus,
+    of_block,
+    of_cell,
+    of_row,
+    over,
+    plus,
+    times,
+    to_block,
+    to_cell,
+    to_row,
+    total,
+)
+from attribution.models.ladder_pass import threads
 from attribution.paths import Floats, Integers
 from attribution.statistics import Booleans
 
@@ -65,71 +83,68 @@ def entries_without(days: CustomerDays, stages: Floats, groups: int) -> list[Ent
     return [Entries(touched, weight[g], followed[g]) for g in (-1, *range(groups))]
 
 
-@njit(cache=True)
-def _day(  # type: ignore[no-untyped-def]
-    members, alive, met, organic, factor, next_alive, next_met, given, moved
-):
+@njit(cache=True, error_model="numpy")
+def _day(members, alive, met, organic, factor, next_alive, next_met, given):  # type: ignore[no-untyped-def]
     """One day of one set: moves `alive` and `met` on; returns the conversions.
 
     members : (.,) channels of the set
-    alive : (J,), met : (J, K, L) chance of a touch l days ago given the stage
+    alive : (J,) of lanes, met : (J, K, L) of lanes, chance of a touch l days ago given the stage
     factor : (J, J + 1, K, L) 1 - exp(-hazards to stages above k that a touch adds)
     next_met : filled with chance times stage, to be divided by `next_alive`
+    given : (K, L) of lanes, P(end below k, and a touch)
     """
-    stages, _, lags = met.shape
-    converted = 0.0
+    stages, _, lags, _ = met.shape
+    converted = NONE
     next_alive[:] = 0.0
     next_met[:] = 0.0
     for s in range(stages):
-        below = 0.0  # P(end below k)
-        for c in members:
-            for lag in range(lags):
-                given[c, lag] = 0.0  # P(end below k, and a touch)
-        for k in range(s, stages + 1):
-            chance = 1.0
-            if k < stages:
-                hazard = 0.0
-                for j in range(k + 1, stages + 1):
-                    hazard += organic[s, j]
-                chance = math.exp(-hazard)
-                for c in members:
-                    for lag in range(lags):
-                        chance *= 1.0 - met[s, c, lag] * factor[s, k, c, lag]
-            mass = alive[s] * (chance - below)
-            if k == stages:
-                converted += mass
-                break
-            next_alive[k] += mass
+        here, below = of_row(alive, s), NONE  # P(end below k)
+        given[:] = 0.0
+        for k in range(s, stages):
+            hazard = 0.0
+            for j in range(k + 1, stages + 1):
+                hazard += organic[s, j]
+            each = math.exp(-hazard)
+            chance = (each, each, each, each)
             for c in members:
                 for lag in range(lags):
-                    f, m = factor[s, k, c, lag], met[s, c, lag]
-                    moved[c, lag] = 0.0
-                    if m > 0.0 and m * f < 1.0:
-                        moved[c, lag] = chance * m * (1.0 - f) / (1.0 - m * f)
-                    next_met[k, c, lag] += alive[s] * (moved[c, lag] - given[c, lag])
-                    given[c, lag] = moved[c, lag]
+                    chance = times(chance, unmoved(of_block(met, s, c, lag), factor[s, k, c, lag]))
+            to_row(next_alive, k, plus(of_row(next_alive, k), times(here, minus(chance, below))))
+            for c in members:
+                for lag in range(lags):
+                    f, touch = factor[s, k, c, lag], of_block(met, s, c, lag)
+                    moved = over(times(chance, by(touch, 1.0 - f)), unmoved(touch, f))
+                    more = times(here, minus(moved, of_cell(given, c, lag)))
+                    to_block(next_met, k, c, lag, plus(of_block(next_met, k, c, lag), more))
+                    to_cell(given, c, lag, moved)
             below = chance
-    return converted
+        converted = plus(converted, times(here, minus(ALL, below)))
+    return total(converted)
 
 
 @njit(cache=True)
+def unmoved(touch, factor):  # type: ignore[no-untyped-def]
+    """Chance that a touch of such a chance moves nobody, lanes."""
+    return minus(ALL, by(touch, factor))
+
+
+@njit(cache=True, error_model="numpy")
 def _shift(members, alive, met, next_alive, next_met, contact):  # type: ignore[no-untyped-def]
     """The next morning: touches are a day older, today's come by the contact rates."""
-    stages, _, lags = met.shape
+    stages, _, lags, _ = met.shape
     for s in range(stages):
-        alive[s] = next_alive[s]
+        here = of_row(next_alive, s)
+        to_row(alive, s, here)
         for c in members:
             for lag in range(lags - 1, 0, -1):
-                met[s, c, lag] = (
-                    next_met[s, c, lag - 1] / next_alive[s] if next_alive[s] > 0 else 0.0
-                )
-            met[s, c, 0] = contact[s, c]
+                to_block(met, s, c, lag, over(of_block(next_met, s, c, lag - 1), here))
+            to_block(met, s, c, 0, of_cell(contact, s, c))
 
 
-@njit(cache=True, nogil=True)
-def _values(sets, entries, weight, ladder, contact):  # type: ignore[no-untyped-def]
-    """Of customers of one class, who enter by `weight`, (E, J), and meet `contact`, (J, K)."""
-    stages, channels = contact.shape
+@njit(cache=True)
+def _factors(ladder):  # type: ignore[no-untyped-def]
+    """1 - exp(-hazards to stages above k that a touch adds), (J, J + 1, K, L)."""
+    stages, channels = ladder.contact.shape
     lags = ladder.kernel.size
     factor = np.zeros((stages, stages + 1, channels, lags))
     for s in range(stages):
@@ -139,34 +154,51 @@ def _values(sets, entries, weight, ladder, contact):  # type: ignore[no-untyped-
                 above += ladder.effect[s, k + 1, c]
                 for lag in range(lags):
                     factor[s, k, c, lag] = -math.expm1(-above * ladder.kernel[lag])
-    values = np.zeros(len(sets))
+    return factor
+
+
+@njit(cache=True, nogil=True)
+def _values(sets, entries, weight, ladder, contact):  # type: ignore[no-untyped-def]
+    """Of customers who enter by `weight`, (E, J) of lanes, and meet `contact`, (J, K) of lanes."""
+    stages, channels, _ = contact.shape
+    lags = ladder.kernel.size
+    factor, values = _factors(ladder), np.zeros(len(sets))
+    alive, next_alive = np.zeros((stages, LANES)), np.zeros((stages, LANES))
+    met = np.zeros((stages, channels, lags, LANES))
+    next_met, given = np.zeros(met.shape), np.zeros((channels, lags, LANES))
+    today, sum_met = np.zeros(alive.shape), np.zeros(met.shape)
+    members = np.zeros(channels, dtype=np.int64)
     for a in range(len(sets)):
-        members = np.flatnonzero(sets[a])
-        alive, next_alive, today = np.zeros(stages), np.zeros(stages), np.zeros(stages)
-        met = np.zeros((stages, channels, lags))
-        next_met, sum_met = np.zeros_like(met), np.zeros_like(met)
-        given, moved = np.zeros((channels, lags)), np.zeros((channels, lags))
+        size = 0
+        for c in range(channels):
+            members[size] = c
+            size += sets[a, c]
+        some = members[:size]
+        met[:] = 0.0
+        today[:] = 0.0
+        sum_met[:] = 0.0
         for e in range(len(entries.touched)):
             for s in range(stages):
-                alive[s] = weight[e, s]
-                for channel in members:
-                    met[s, channel, 0] = 1.0 if entries.touched[e, channel] else 0.0
+                to_row(alive, s, of_cell(weight, e, s))
+                for c in some:
+                    to_block(met, s, c, 0, ALL if entries.touched[e, c] else NONE)
             values[a] += entries.followed[0] * _day(
-                members, alive, met, ladder.organic, factor, next_alive, next_met, given, moved
+                some, alive, met, ladder.organic, factor, next_alive, next_met, given
             )
             for s in range(stages):
-                today[s] += next_alive[s]
-                for channel in members:
-                    sum_met[s, channel, 0] += next_met[s, channel, 0]
-        next_alive[:] = today
-        next_met[:] = sum_met
+                to_row(today, s, plus(of_row(today, s), of_row(next_alive, s)))
+                for c in some:
+                    touched = plus(of_block(sum_met, s, c, 0), of_block(next_met, s, c, 0))
+                    to_block(sum_met, s, c, 0, touched)
+        last_alive, last_met = today, sum_met
         for day in range(1, len(entries.followed)):
-            _shift(members, alive, met, next_alive, next_met, contact)
+            _shift(some, alive, met, last_alive, last_met, contact)
             for s in range(stages):
-                alive[s] *= 1.0 - ladder.gone
+                to_row(alive, s, by(of_row(alive, s), 1.0 - ladder.gone))
             values[a] += entries.followed[day] * _day(
-                members, alive, met, ladder.organic, factor, next_alive, next_met, given, moved
+                some, alive, met, ladder.organic, factor, next_alive, next_met, given
             )
+            last_alive, last_met = next_alive, next_met
     return values
 
 
@@ -181,16 +213,14 @@ def conversion_chances(ladder: Ladder, entries: Entries, sets: Booleans) -> Floa
     -------
     float array, (n,)
     """
-    contact = [ladder.contact_in(activity) for activity in ladder.activity]
+    contact = in_lanes(np.stack([ladder.contact_in(a) for a in ladder.activity], axis=-1))
+    weight = in_lanes(np.moveaxis(entries.weight, 0, -1))
 
-    def of_all(part: Booleans) -> Floats:
-        by_class = zip(np.ascontiguousarray(entries.weight), contact, strict=True)
-        found = [_values(part, entries, weight, ladder, met) for weight, met in by_class]
-        return np.asarray(np.sum(found, axis=0))
+    def of_some(part: Booleans) -> Floats:
+        return np.asarray(_values(part, entries, weight, ladder, contact))
 
     parts = np.array_split(np.ascontiguousarray(sets), min(len(sets), 16))
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return np.concatenate(list(pool.map(of_all, parts)))
+    return np.concatenate(list(threads(os.getpid()).map(of_some, parts)))
 
 
 def all_sets(channels: int) -> Booleans:
