@@ -1,6 +1,7 @@
 """The ladder against brute force: every hidden way through a few days, every set of channels."""
 
 from itertools import permutations, product
+from multiprocessing import get_context
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,7 @@ from attribution.customer_days import CustomerDays, read_customer_days
 from attribution.errors import InvalidPaths, ModelRefused
 from attribution.known_world import draw_world, true_values, watch
 from attribution.models.ladder import divided, ladder
-from attribution.models.ladder_chances import Ladder
+from attribution.models.ladder_chances import Ladder, chances, day_chances
 from attribution.models.ladder_choice import choose, with_classes, with_kernel
 from attribution.models.ladder_coordinates import coordinates, ladder_at, slope, stepped
 from attribution.models.ladder_days import day_kinds
@@ -89,6 +90,10 @@ SOME = [
     {"last_day": 0, "converted": True, "touches": [(0, 1)], "records": [(0, 2)], "weight": 2.0},
     {"last_day": 4, "converted": True, "touches": [(0, 0)], "first_stage": 2},
 ]
+
+
+# a first rung that is recorded again after a stage that lies above it
+IMPOSSIBLE = {"last_day": 2, "touches": [(0, 0)], "first_stage": 2, "records": [(1, 1)]}
 
 
 def by_hand(row: dict, ladder: Ladder) -> tuple[float, dict]:
@@ -177,10 +182,10 @@ def by_hand(row: dict, ladder: Ladder) -> tuple[float, dict]:
     return total, {key: amount / total for key, amount in sums.items()}
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("classes", [1, 2, 3, 4])
 @pytest.mark.parametrize("lags", [1, 3])
-def test_a_pass_is_the_sum_over_every_hidden_way(seed: int, lags: int) -> None:
-    parameters = random_ladder(seed, lags=lags)
+def test_a_pass_is_the_sum_over_every_hidden_way(classes: int, lags: int) -> None:
+    parameters = random_ladder(classes, lags=lags, classes=classes)
     likelihood, sums, posterior = ladder_pass(customers(SOME), parameters)
     expected = {name: np.zeros_like(getattr(sums, name)) for name in sums._fields}
     total = 0.0
@@ -206,7 +211,7 @@ def test_runs_of_quiet_days_are_their_days_one_by_one() -> None:
         {"last_day": 40, "touches": [(0, 0), (9, 1)], "records": [(20, 1)]},
         {"last_day": 40, "touches": [(0, 1)], "converted": True, "weight": 2.0},
     ]
-    days, parameters = customers(rows), random_ladder(7, lags=3)
+    days, parameters = customers(rows), random_ladder(7, lags=3, classes=4)
     likelihood, sums, _ = ladder_pass(days, parameters)
     [(_, alone, each)] = customer_sums(days, parameters)
     assert likelihood == pytest.approx(alone.sum(), rel=1e-12)
@@ -218,9 +223,71 @@ def test_runs_of_quiet_days_are_their_days_one_by_one() -> None:
 
 
 def test_what_cannot_have_happened_has_no_likelihood() -> None:
-    """A first rung that is recorded again after a stage that lies above it."""
-    row = {"last_day": 2, "touches": [(0, 0)], "first_stage": 2, "records": [(1, 1)]}
-    assert ladder_pass(customers([row]), random_ladder(1))[0] == -np.inf
+    assert ladder_pass(customers([IMPOSSIBLE]), random_ladder(1))[0] == -np.inf
+
+
+@pytest.mark.parametrize("place", [0, 3, len(SOME)])
+def test_an_impossible_customer_tells_nothing(place: int) -> None:
+    """Wherever it stands among others."""
+    parameters, rows = random_ladder(2), SOME.copy()
+    rows.insert(place, IMPOSSIBLE)
+    _, sums, posterior = ladder_pass(customers(SOME), parameters)
+    likelihood, with_it, stages = ladder_pass(customers(rows), parameters)
+    assert likelihood == -np.inf
+    assert (stages[place] == 0).all()
+    assert np.delete(stages, place, axis=0) == pytest.approx(posterior, abs=1e-12)
+    for name in sums._fields:
+        found = getattr(with_it, name)
+        assert found == pytest.approx(getattr(sums, name), rel=1e-9, abs=1e-12), name
+
+
+def test_no_class_keeps_another_from_what_happened() -> None:
+    """A class that is out of the question after half of the days may be the only one in the end."""
+    touches = [(day, channel) for day in range(172) for channel in (0, 1)]
+    days = customers([{"last_day": 345, "touches": [*touches, (345, 0)]}])
+    for contact, activity in ((0.1, 20.0), (0.95, 300.0)):
+        plain = random_ladder(3, classes=1)._replace(contact=np.full((STAGES, 2), contact))
+        both = plain._replace(
+            activity=np.array([1.0, activity]), activity_share=np.array([0.5, 0.5])
+        )
+        busy = plain._replace(contact=both.contact_in(activity))
+        alone = [ladder_pass(days, ladder)[0] for ladder in (plain, busy)]
+        likelihood, sums, _ = ladder_pass(days, both)
+        assert likelihood == pytest.approx(np.logaddexp(*alone) - np.log(2), abs=1e-6)
+        assert all(np.isfinite(part).all() for part in sums)
+
+
+def test_classes_have_lanes_enough() -> None:
+    with pytest.raises(ValueError, match="5 classes of activity, and there are 4 lanes"):
+        ladder_pass(customers(SOME), random_ladder(1, classes=5))
+
+
+def test_customers_who_convert_on_their_first_day_have_no_quiet_days() -> None:
+    rows = [{"last_day": 0, "converted": True, "touches": [(0, c)]} for c in (0, 1, 1)]
+    parameters = random_ladder(5)
+    likelihood, sums, _ = ladder_pass(customers(rows), parameters)
+    assert likelihood == pytest.approx(sum(np.log(by_hand(r, parameters)[0]) for r in rows))
+    assert sums.days.sum() == 0
+
+
+def test_who_converts_has_not_left() -> None:
+    """The last state is the conversion on the days of one, and gone on all others."""
+    parameters, days = random_ladder(1), day_kinds(customers(SOME), 2)
+    on_day = day_chances(days, parameters, chances(parameters, days.longest))
+    assert (on_day.moves[~days.is_last, :, -1] == 0).all()
+    assert (on_day.moves[days.is_last, :, :-1] == 0).all()
+    assert not on_day.silent[days.is_last].any()
+
+
+def test_a_forked_process_has_threads_of_its_own() -> None:
+    days, parameters = customers(SOME), random_ladder(1)
+    expected = ladder_pass(days, parameters)[0]
+    with get_context("fork").Pool(1) as pool:
+        assert pool.apply_async(_likelihood, (days, parameters)).get(timeout=60) == expected
+
+
+def _likelihood(days: CustomerDays, parameters: Ladder) -> float:
+    return ladder_pass(days, parameters)[0]
 
 
 @pytest.fixture(scope="module")
@@ -336,6 +403,48 @@ def test_values_are_what_simulated_customers_do(lags: int) -> None:
             stage = np.where(moved, np.maximum(stage, furthest), stage)
             converted |= moved & (stage == 3) & (horizon < followed)
         assert value == pytest.approx(converted.mean(), abs=4 * 0.5 / np.sqrt(size))
+
+
+def test_values_of_classes_add_up() -> None:
+    parameters = random_ladder(9, lags=3, classes=4)
+    random = np.random.default_rng(9)
+    weight = random.random((4, 2, STAGES))
+    entries = Entries(
+        touched=np.array([[True, False], [True, True]]),
+        weight=weight / weight.sum(),
+        followed=np.array([1.0, 1.0, 0.8, 0.5]),
+    )
+    sets, expected = all_sets(2), 0.0
+    for a, activity in enumerate(parameters.activity):
+        one = parameters._replace(
+            contact=parameters.contact_in(activity),
+            activity=np.ones(1),
+            activity_share=np.ones(1),
+        )
+        expected += conversion_chances(one, entries._replace(weight=entries.weight[[a]]), sets)
+    assert conversion_chances(parameters, entries, sets) == pytest.approx(expected, rel=1e-12)
+
+
+def test_a_touch_that_surely_moves_brings_no_more_than_everything() -> None:
+    """Where next to nobody is left on a stage, chances given that stage are 0 by 0."""
+    for seed in range(200):
+        random = np.random.default_rng(seed)
+        upward = np.triu(np.ones((STAGES, STAGES + 1)), 1)
+        organic = np.where(random.random(upward.shape) < 0.5, 0.0, 10 ** random.uniform(-9, -2))
+        effect = 10 ** random.uniform(0.5, 2.3, (*upward.shape, 2))
+        effect[random.random(effect.shape) < 0.6] = 1e-9
+        parameters = random_ladder(seed, lags=1 + 2 * (seed % 2), classes=1)._replace(
+            organic=upward * organic,
+            effect=upward[:, :, None] * effect,
+            contact=np.full((STAGES, 2), random.choice([0.05, 0.3, 0.9])),
+        )
+        entries = Entries(
+            touched=np.array([[True, False], [True, True]]),
+            weight=np.array([[[0.2, 0.1, 0.1], [0.3, 0.2, 0.1]]]),
+            followed=np.linspace(1.0, 0.5, 60),
+        )
+        found = conversion_chances(parameters, entries, all_sets(2))
+        assert ((found >= -1e-9) & (found <= 1 + 1e-9)).all(), seed
 
 
 def test_a_long_step_of_a_root_is_no_long_step_of_the_hazard() -> None:

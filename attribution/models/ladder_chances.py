@@ -6,26 +6,25 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
+from attribution.compiled import compiled
 from attribution.models.ladder_days import DayKinds
 from attribution.models.ladder_lanes import (
     LANES,
-    NONE,
-    by,
+    ZEROS,
+    all_of,
     in_lanes,
-    of_block,
-    of_cell,
-    of_row,
+    lanes,
     plus,
+    put,
+    scaled,
     times,
-    to_block,
-    to_cell,
 )
 from attribution.paths import Floats
 from attribution.statistics import Booleans
 
 ONE_CLASS = np.ones(1)
+SURELY = 1e-9  # chance that a class is not met where it is met for certain
 
 
 class Ladder(NamedTuple):
@@ -65,7 +64,7 @@ class Ladder(NamedTuple):
 class Chances(NamedTuple):
     """What all customers have in common on a day; lanes are of the classes of activity.
 
-    share : lanes, share of customers in each class
+    log_share : lanes, logarithm of the share of customers in each class
     entered : (J,) chance of no touch at all on day 0, entry_odds : (J, K) by which a touch
         multiplies it
     untouched : (J,) of lanes, chance of neither a touch on a later day nor having left,
@@ -74,7 +73,7 @@ class Chances(NamedTuple):
     powers : (days + 1, J + 1, J + 1) of lanes, of the matrix of a quiet day; its last state is gone
     """
 
-    share: tuple[float, float, float, float]
+    log_share: Floats
     entered: Floats
     entry_odds: Floats
     untouched: Floats
@@ -89,7 +88,8 @@ class DayChances(NamedTuple):
     moves : (P, J, J + 1) of the move and of its records
     met : (P, J) of lanes, of the day's touches, and of not having left before
     events : (P, J, J + 1) 1 - exp(-hazard)
-    silent : (P,) whether customers may have left
+    silent : (P,) whether customers may have left; never on the day of a conversion, the only one
+        on which `moves` to the conversion are above 0
     """
 
     moves: Floats
@@ -98,7 +98,7 @@ class DayChances(NamedTuple):
     silent: Booleans
 
 
-@njit(cache=True)
+@compiled()
 def move_chances(event, stage, stages, chance):  # type: ignore[no-untyped-def]
     """P(stage -> k) for all k >= stage by the furthest move; event[j] = 1 - exp(-hazard to j)."""
     none_above = 1.0
@@ -108,7 +108,7 @@ def move_chances(event, stage, stages, chance):  # type: ignore[no-untyped-def]
     chance[stage] = none_above
 
 
-@njit(cache=True)
+@compiled()
 def record_chance(stage, k, rungs, recorded):  # type: ignore[no-untyped-def]
     """Chance of the records of a day on which a customer moves from a stage to k."""
     if rungs >> k:  # a record above what was reached
@@ -124,12 +124,14 @@ def record_chance(stage, k, rungs, recorded):  # type: ignore[no-untyped-def]
 
 def chances(ladder: Ladder, days: int) -> Chances:
     """Chances for as many days in a row."""
-    unmet = (1.0 - ladder.contact)[..., None] ** ladder.activity  # (J, K, A)
+    # (J, K, A), as far from certain as a contact is in the first class
+    unmet = np.maximum((1.0 - ladder.contact)[..., None] ** ladder.activity, SURELY)
     untouched = in_lanes((1.0 - ladder.gone) * np.prod(unmet, axis=1))
-    unseen, powers = _quiet(ladder, untouched, days)
-    first, second, third, fourth = in_lanes(ladder.activity_share).tolist()
+    unseen, powers = _quiet(ladder, untouched, max(days, 1))
+    log_share = np.full(LANES, -np.inf)
+    log_share[: ladder.activity.size] = np.log(ladder.activity_share)
     return Chances(
-        share=(first, second, third, fourth),
+        log_share=log_share,
         entered=np.prod(1.0 - ladder.entry, axis=1),
         entry_odds=ladder.entry / (1.0 - ladder.entry),
         untouched=untouched,
@@ -139,7 +141,7 @@ def chances(ladder: Ladder, days: int) -> Chances:
     )
 
 
-@njit(cache=True)
+@compiled()
 def _quiet(ladder, untouched, days):  # type: ignore[no-untyped-def]
     """Chances that a move leaves no record, and the powers of the matrix of a quiet day."""
     stages = len(ladder.organic)
@@ -163,11 +165,10 @@ def _quiet(ladder, untouched, days):  # type: ignore[no-untyped-def]
     for n in range(1, days + 1):
         for s in range(size):
             for k in range(s, size):
-                held = NONE
+                ways = ZEROS
                 for j in range(s, k + 1):
-                    step = times(of_block(powers, n - 1, s, j), of_cell(quiet, j, k))
-                    held = plus(held, step)
-                to_block(powers, n, s, k, held)
+                    ways = plus(ways, times(lanes(powers[n - 1, s, j]), lanes(quiet[j, k])))
+                put(powers[n, s, k], ways)
     return unseen, powers
 
 
@@ -175,7 +176,7 @@ def day_chances(days: DayKinds, ladder: Ladder, common: Chances) -> DayChances:
     return DayChances(*_day_chances(days, ladder, common))
 
 
-@njit(cache=True)
+@compiled()
 def _day_chances(days, ladder, common):  # type: ignore[no-untyped-def]
     count, stages, size = len(days.rungs), len(ladder.contact), len(ladder.contact) + 1
     moves, events = np.zeros((count, stages, size)), np.zeros((count, stages, size))
@@ -205,21 +206,18 @@ def _day_chances(days, ladder, common):  # type: ignore[no-untyped-def]
     return moves, met, events, silent
 
 
-@njit(cache=True)
+@compiled()
 def _meet(kind, days, common, met):  # type: ignore[no-untyped-def]
     """Fills the chances of the touches of a kind of day, by stage; whether there is any."""
     is_first, touched = days.is_first[kind], False
     for s in range(met.shape[1]):
-        chance = of_row(common.untouched, s)
-        if is_first:
-            each = common.entered[s]
-            chance = (each, each, each, each)
+        chance = all_of(common.entered[s]) if is_first else lanes(common.untouched[s])
         for t in range(days.touch_start[kind], days.touch_start[kind + 1]):
             if days.touch_lag[t] == 0:
                 touched, channel = True, days.touch_channel[t]
                 if is_first:
-                    chance = by(chance, common.entry_odds[s, channel])
+                    chance = scaled(chance, common.entry_odds[s, channel])
                 else:
-                    chance = times(chance, of_cell(common.contact_odds, s, channel))
-        to_cell(met, kind, s, chance)
+                    chance = times(chance, lanes(common.contact_odds[s, channel]))
+        put(met[kind, s], chance)
     return touched

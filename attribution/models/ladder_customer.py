@@ -1,8 +1,8 @@
 """Forward and backward through one customer's days (Rabiner 1989, doi 10.1109/5.18626).
 
-Compiled, like all that visits customers one by one. A state is a stage, or at last gone, and a
-class of activity, which never changes: classes lie side by side in lanes. After the last day of a
-converted customer the last state is the conversion.
+Compiled, like all that visits customers one by one. Classes of activity lie side by side in lanes:
+each lane goes its own way, as if there were no other class. States are the stages and, last, gone;
+on the day of a conversion alone the last state is the conversion, and no one can have left.
 """
 
 from __future__ import annotations
@@ -10,34 +10,32 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
+from attribution.compiled import compiled
 from attribution.models.ladder_lanes import (
     LANES,
-    NONE,
-    by,
-    of_block,
-    of_cell,
-    of_row,
+    ONES,
+    ZEROS,
+    add,
+    lanes,
     plus,
+    put,
+    quotient,
+    scaled,
     times,
-    to_block,
-    to_cell,
-    to_row,
     total,
 )
 
 SMALL = 1e-200  # a product of chances is kept above it
 
 
-@njit(cache=True, error_model="numpy")
-def forward_days(i, days, begin, share, gone, powers, moves, met, silent, kind, forward):  # type: ignore[no-untyped-def]
-    """Log-likelihood of customer i, -inf where it is impossible.
+@compiled(error_model="numpy")
+def forward_days(i, days, begin, gone, powers, moves, met, silent, kind, forward, likelihood):  # type: ignore[no-untyped-def]
+    """Fills the log-likelihood of customer i by class, -inf where it is impossible.
 
     Parameters
     ----------
     begin : (J, J) share of customers by stage and highest rung recorded when day 0 begins
-    share : lanes, share of customers by class
     powers : (longest + 1, J + 1, J + 1) of lanes, of the matrix of a quiet day
     moves : (P, J, J + 1) chance of the move and of its records, by kind of day
     met : (P, J) of lanes, chance of the day's touches
@@ -45,74 +43,88 @@ def forward_days(i, days, begin, share, gone, powers, moves, met, silent, kind, 
     kind : (I,) kind of each day
     forward : (2 * days + 2, J + 1) of lanes
         Filled with the share of each state before each run of quiet days and each other day.
+    likelihood : lanes
     """
     stages, size = moves.shape[1], moves.shape[2]
-    likelihood, product, row = 0.0, 1.0, 0
-    to_cell(forward, 0, stages, NONE)
+    product, row = ONES, 0
+    put(likelihood, ZEROS)
+    put(forward[0, stages], ZEROS)
     for s in range(stages):
-        to_cell(forward, 0, s, by(share, begin[s, days.first_stage[i]]))
+        put(forward[0, s], scaled(ONES, begin[s, days.first_stage[i]]))
     last = days.item_start[i + 1]
     for item in range(days.item_start[i], last + 1):
         length = days.quiet_before[item] if item < last else days.quiet_after[i]
         if length:
             for k in range(size):
-                mass = NONE
+                mass = ZEROS
                 for s in range(k + 1):
-                    here = of_cell(forward, row, s)
-                    mass = plus(mass, times(here, of_block(powers, length, s, k)))
-                to_cell(forward, row + 1, k, mass)
+                    mass = plus(mass, times(lanes(forward[row, s]), lanes(powers[length, s, k])))
+                put(forward[row + 1, k], mass)
             row += 1
-            product = _scaled(forward, row, product)
-        if item == last or product == 0.0:
+            product = _to_one(forward[row], product)
+        if item == last:
             break
-        at = kind[item]
+        day = kind[item]
         for k in range(size):
-            mass = NONE
+            mass = ZEROS
             for s in range(min(k + 1, stages)):
-                here = times(of_cell(forward, row, s), of_cell(met, at, s))
-                mass = plus(mass, by(here, moves[at, s, k]))
-            to_cell(forward, row + 1, k, mass)
-        if silent[at]:
-            left = NONE
+                here = times(lanes(forward[row, s]), lanes(met[day, s]))
+                mass = plus(mass, scaled(here, moves[day, s, k]))
+            put(forward[row + 1, k], mass)
+        if silent[day]:
+            left = ZEROS
             for s in range(stages):
-                left = plus(left, of_cell(forward, row, s))
-            left = plus(by(left, gone), of_cell(forward, row, stages))
-            to_cell(forward, row + 1, stages, left)
+                left = plus(left, lanes(forward[row, s]))
+            put(forward[row + 1, stages], plus(scaled(left, gone), lanes(forward[row, stages])))
         row += 1
-        product = _scaled(forward, row, product)
-        if product < SMALL:
-            likelihood += math.log(product) if product > 0.0 else -math.inf
-            product = 1.0 if product > 0.0 else 0.0
-    return likelihood + math.log(product) if product > 0.0 else -math.inf
+        product = _to_one(forward[row], product)
+        if _is_small(product):
+            product = _logged(product, likelihood)
+    _logged(product, likelihood)
 
 
-@njit(cache=True, error_model="numpy")
-def _scaled(forward, row, product):  # type: ignore[no-untyped-def]
-    """Scales a row to the sum 1; returns the product with what it was, 0 where nothing is left."""
-    size, whole = forward.shape[1], NONE
-    for k in range(size):
-        whole = plus(whole, of_cell(forward, row, k))
-    mass = total(whole)
-    if mass <= 0.0:
-        return 0.0
-    for k in range(size):
-        to_cell(forward, row, k, by(of_cell(forward, row, k), 1.0 / mass))
-    return product * mass
+@compiled(error_model="numpy")
+def _to_one(states, product):  # type: ignore[no-untyped-def]
+    """Scales the states of each lane to the sum 1; returns the product with what it was."""
+    mass = ZEROS
+    for k in range(len(states)):
+        mass = plus(mass, lanes(states[k]))
+    each = quotient(ONES, mass)
+    for k in range(len(states)):
+        put(states[k], times(lanes(states[k]), each))
+    return times(product, mass)
 
 
-@njit(cache=True, error_model="numpy")
+@compiled()
+def _is_small(product):  # type: ignore[no-untyped-def]
+    """Whether some lane is nearly, but not, 0."""
+    is_small = False
+    for a in range(LANES):
+        is_small |= 0.0 < product[a] < SMALL
+    return is_small
+
+
+@compiled(error_model="numpy")
+def _logged(product, likelihood):  # type: ignore[no-untyped-def]
+    """Adds the logarithms of a product to the likelihood, and begins another."""
+    for a in range(LANES):
+        likelihood[a] += math.log(product[a]) if product[a] > 0.0 else -math.inf
+    return ONES
+
+
+@compiled(error_model="numpy")
 def backward_days(  # type: ignore[no-untyped-def]
     i, days, weight, gone, powers, moves, met, silent, kind, forward, told, told_row, present,
     quiet_sums, posterior,
 ):  # fmt: skip
     """Adds what customer i's days tell, fills its stages at entry, returns how often it left.
 
-    weight : customers that it stands for
+    weight : lanes, customers that it stands for, by how likely it is of each class
     told : (., J, J + 1) expected moves, added to row `told_row[item]` for each day
     present : (., J) of lanes, expected customers who have not left, to the same row
     quiet_sums : (longest + 1, J + 1, J + 1) of lanes, sums of a b' / (a T^n b), by length n of the
         run, with mass a before and b after it
-    posterior : (J,) of lanes
+    posterior : (J,) of lanes, in each lane with the sum 1
     """
     stages, size = moves.shape[1], moves.shape[2]
     left = 0.0
@@ -125,62 +137,64 @@ def backward_days(  # type: ignore[no-untyped-def]
         if item < last:
             row -= 1
             left += _back_a_day(
-                row, kind[item], told_row[item], weight, gone, moves, met, silent, forward, told,
+                forward[row], kind[item], told_row[item], weight, gone, moves, met, silent, told,
                 present, backward, before,
             )  # fmt: skip
         length = days.quiet_before[item] if item < last else days.quiet_after[i]
         if length:
             row -= 1
-            mass = NONE
-            for s in range(size):
-                ahead = NONE
-                for k in range(s, size):
-                    ahead = plus(ahead, times(of_block(powers, length, s, k), of_row(backward, k)))
-                to_row(before, s, ahead)
-                mass = plus(mass, times(of_cell(forward, row, s), ahead))
-            scale = 1.0 / total(mass)
-            for s in range(size):
-                here = by(of_cell(forward, row, s), weight * scale)
-                for k in range(s, size):
-                    ends = times(here, of_row(backward, k))
-                    former = of_block(quiet_sums, length, s, k)
-                    to_block(quiet_sums, length, s, k, plus(former, ends))
-            for s in range(size):
-                to_row(backward, s, by(of_row(before, s), scale))
-    mass = NONE
+            _back_a_run(forward[row], weight, powers[length], quiet_sums[length], backward, before)
+    mass = ZEROS
     for s in range(stages):
-        mass = plus(mass, times(of_cell(forward, 0, s), of_row(backward, s)))
+        mass = plus(mass, times(lanes(forward[0, s]), lanes(backward[s])))
     for s in range(stages):
-        here = times(of_cell(forward, 0, s), of_row(backward, s))
-        to_row(posterior, s, by(here, 1.0 / total(mass)))
+        put(posterior[s], quotient(times(lanes(forward[0, s]), lanes(backward[s])), mass))
     return left
 
 
-@njit(cache=True, error_model="numpy")
+@compiled(error_model="numpy")
+def _back_a_run(states, weight, power, quiet_sums, backward, before):  # type: ignore[no-untyped-def]
+    """Back over a run of quiet days, from the states before it."""
+    size, mass = len(states), ZEROS
+    for s in range(size):
+        ahead = ZEROS
+        for k in range(s, size):
+            ahead = plus(ahead, times(lanes(power[s, k]), lanes(backward[k])))
+        put(before[s], ahead)
+        mass = plus(mass, times(lanes(states[s]), ahead))
+    each = quotient(ONES, mass)
+    for s in range(size):
+        here = times(lanes(states[s]), times(weight, each))
+        for k in range(s, size):
+            add(quiet_sums[s, k], times(here, lanes(backward[k])))
+    for s in range(size):
+        put(backward[s], times(lanes(before[s]), each))
+
+
+@compiled(error_model="numpy")
 def _back_a_day(  # type: ignore[no-untyped-def]
-    row, at, to, weight, gone, moves, met, silent, forward, told, present, backward, before
+    states, day, to, weight, gone, moves, met, silent, told, present, backward, before
 ):
-    """Back over a day that is not quiet; returns how often the customer left on it."""
+    """Back over a day of a kind, from the states before it; returns how often the customer left."""
     stages, size = moves.shape[1], moves.shape[2]
-    ahead = of_row(backward, stages) if silent[at] else NONE
-    leaving, mass, left = by(ahead, gone), times(of_cell(forward, row, stages), ahead), NONE
+    ahead = lanes(backward[stages]) if silent[day] else ZEROS
+    leaving, mass, left = scaled(ahead, gone), times(lanes(states[stages]), ahead), ZEROS
     for s in range(stages):
-        stays = NONE
+        stays = ZEROS
         for k in range(s, size):
-            stays = plus(stays, by(of_row(backward, k), moves[at, s, k]))
-        stays = times(of_cell(met, at, s), stays)
-        to_row(before, s, stays)
-        mass = plus(mass, times(of_cell(forward, row, s), plus(stays, leaving)))
-    scale = 1.0 / total(mass)
+            stays = plus(stays, scaled(lanes(backward[k]), moves[day, s, k]))
+        stays = times(lanes(met[day, s]), stays)
+        put(before[s], stays)
+        mass = plus(mass, times(lanes(states[s]), plus(stays, leaving)))
+    each = quotient(ONES, mass)
     for s in range(stages):
-        here = by(of_cell(forward, row, s), weight * scale)
-        stays = of_row(before, s)
-        to_cell(present, to, s, plus(of_cell(present, to, s), times(here, stays)))
+        here = times(lanes(states[s]), times(weight, each))
+        add(present[to, s], times(here, lanes(before[s])))
         left = plus(left, times(here, leaving))
-        here = times(here, of_cell(met, at, s))
+        here = times(here, lanes(met[day, s]))
         for k in range(s, size):
-            told[to, s, k] += moves[at, s, k] * total(times(here, of_row(backward, k)))
+            told[to, s, k] += moves[day, s, k] * total(times(here, lanes(backward[k])))
     for s in range(stages):
-        to_row(backward, s, by(plus(of_row(before, s), leaving), scale))
-    to_row(backward, stages, by(ahead, scale))
+        put(backward[s], times(plus(lanes(before[s]), leaving), each))
+    put(backward[stages], times(ahead, each))
     return total(left)

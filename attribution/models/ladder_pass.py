@@ -6,40 +6,29 @@ from __future__ import annotations
 
 import math
 import operator
-import os
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache, partial, reduce
+from functools import partial, reduce
 from typing import Any
 
 import numpy as np
-from numba import njit
 
+from attribution.compiled import compiled
 from attribution.customer_days import CustomerDays
 from attribution.models.ladder_chances import Chances, DayChances, Ladder, chances, day_chances
 from attribution.models.ladder_customer import backward_days, forward_days
 from attribution.models.ladder_days import DayKinds, day_kinds
-from attribution.models.ladder_lanes import LANES
-from attribution.models.ladder_sums import Sums, add_kinds, named, quiet_days, shapes_of
-from attribution.paths import Floats, Integers
+from attribution.models.ladder_lanes import LANES, lanes, put, scaled, times
+from attribution.models.ladder_sums import Places, Sums, add_kinds, named, places_of, quiet_days
+from attribution.models.threads import threads
+from attribution.paths import Floats
 from attribution.statistics import Booleans
 
 MOST_NUMBERS = 4_000_000  # that the sums of customers one by one may hold at a time
+NEGLIGIBLE = 1e-9  # share of a customer in a class of activity, not worth a way back through it
 CHUNKS = 4  # sums are added up in this order whatever the number of threads: the same bits
 
 
-@njit(cache=True, nogil=True)
-def _likelihoods(first, last, days, ladder, common, on_day, found):  # type: ignore[no-untyped-def]
-    """Fills the log-likelihoods, (N,), of customers first up to last."""
-    forward = np.zeros((_most_rows(first, last, days), common.powers.shape[1], LANES))
-    for i in range(first, last):
-        found[i] = forward_days(
-            i, days, ladder.start, common.share, ladder.gone, common.powers, on_day.moves,
-            on_day.met, on_day.silent, days.kind, forward,
-        )  # fmt: skip
-
-
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _most_rows(first, last, days):  # type: ignore[no-untyped-def]
     """Rows that the way forward through the days of customers first up to last may need."""
     most = 0
@@ -48,43 +37,76 @@ def _most_rows(first, last, days):  # type: ignore[no-untyped-def]
     return 2 * most + 2
 
 
-@njit(cache=True, nogil=True)
-def _customer(i, days, ladder, common, on_day, told, told_row, present, quiet, forward, posterior):  # type: ignore[no-untyped-def]
+@compiled(nogil=True)
+def _likelihoods(first, last, days, ladder, common, on_day, found):  # type: ignore[no-untyped-def]
+    """Fills the log-likelihoods, (N,), of customers first up to last."""
+    forward = np.zeros((_most_rows(first, last, days), common.powers.shape[1], LANES))
+    share = np.zeros(LANES)
+    for i in range(first, last):
+        found[i] = _forward(i, days, ladder, common, on_day, forward, share)
+
+
+@compiled(nogil=True)
+def _forward(i, days, ladder, common, on_day, forward, share):  # type: ignore[no-untyped-def]
+    """Log-likelihood of customer i; fills `forward`, and how likely it is of each class."""
+    forward_days(
+        i, days, ladder.start, ladder.gone, common.powers, on_day.moves, on_day.met, on_day.silent,
+        days.kind, forward, share,
+    )  # fmt: skip
+    most, whole = -math.inf, 0.0
+    for a in range(LANES):
+        share[a] += common.log_share[a]
+        most = max(most, share[a])
+    if most == -math.inf:
+        return most
+    for a in range(LANES):
+        share[a] = math.exp(share[a] - most)
+        whole += share[a]
+    for a in range(LANES):
+        share[a] = share[a] / whole if share[a] > NEGLIGIBLE * whole else 0.0
+    return most + math.log(whole)
+
+
+@compiled(nogil=True)
+def _customer(  # type: ignore[no-untyped-def]
+    i, days, ladder, common, on_day, told, told_row, present, quiet, forward, share, posterior
+):
     """Log-likelihood of customer i, and how often it left; adds what it tells of its days, and
     fills its posterior, (J,) of lanes, by stage at entry.
     """
-    likelihood = forward_days(
-        i, days, ladder.start, common.share, ladder.gone, common.powers, on_day.moves, on_day.met,
-        on_day.silent, days.kind, forward,
-    )  # fmt: skip
+    likelihood = _forward(i, days, ladder, common, on_day, forward, share)
     if likelihood == -math.inf:
         return likelihood, 0.0
     left = backward_days(
-        i, days, days.weight[i], ladder.gone, common.powers, on_day.moves, on_day.met,
-        on_day.silent, days.kind, forward, told, told_row, present, quiet, posterior,
+        i, days, scaled(lanes(share), days.weight[i]), ladder.gone, common.powers, on_day.moves,
+        on_day.met, on_day.silent, days.kind, forward, told, told_row, present, quiet, posterior,
     )  # fmt: skip
+    for s in range(len(posterior)):
+        put(posterior[s], times(lanes(posterior[s]), lanes(share)))
     return likelihood, left
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _chunk(first, last, days, ladder, common, on_day, posterior):  # type: ignore[no-untyped-def]
     """Log-likelihood and expected moves and presence, on days by kind and in quiet runs by length,
     of customers first up to last, and how often they left; fills their posterior.
     """
     forward = np.zeros((_most_rows(first, last, days), common.powers.shape[1], LANES))
+    share = np.zeros(LANES)
     told, present = np.zeros(on_day.moves.shape), np.zeros(on_day.met.shape)
     quiet = np.zeros(common.powers.shape)
     total, left = 0.0, 0.0
     for i in range(first, last):
         found = _customer(
-            i, days, ladder, common, on_day, told, days.kind, present, quiet, forward, posterior[i]
-        )
+            i, days, ladder, common, on_day, told, days.kind, present, quiet, forward, share,
+            posterior[i],
+        )  # fmt: skip
         total += days.weight[i] * found[0]
         left += found[1]
     return total, told, present, quiet, left
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _one_by_one(first, last, days, ladder, common, on_day, at, likelihoods, sums):  # type: ignore[no-untyped-def]
     """Fills log-likelihood, (N,), and sums, (N, .), of customers first up to last. No day is in a
     quiet run.
@@ -95,6 +117,7 @@ def _one_by_one(first, last, days, ladder, common, on_day, at, likelihoods, sums
     forward, row = np.zeros((rows, stages + 1, LANES)), np.zeros(days.kind.size, dtype=np.int64)
     quiet, posterior = np.zeros(common.powers.shape), np.zeros((stages, LANES))
     told, present = np.zeros((rows, stages, stages + 1)), np.zeros((rows, stages, LANES))
+    share = np.zeros(LANES)
     for i in range(first, last):
         begin, end = days.item_start[i], days.item_start[i + 1]
         for item in range(begin, end):
@@ -103,17 +126,17 @@ def _one_by_one(first, last, days, ladder, common, on_day, at, likelihoods, sums
         present[: end - begin] = 0.0
         posterior[:] = 0.0
         weight, mine = days.weight[i], sums[i]
-        likelihood, mine[at[10]] = _customer(
-            i, days, ladder, common, on_day, told, row, present, quiet, forward, posterior
+        likelihood, mine[at.left] = _customer(
+            i, days, ladder, common, on_day, told, row, present, quiet, forward, share, posterior
         )
         likelihoods[i] = weight * likelihood
         for s in range(stages):
             for a in range(classes):
-                mine[at[0] + s * stages + days.first_stage[i]] += weight * posterior[s, a]
-                mine[at[12] + a] += weight * posterior[s, a]
+                mine[at.start + s * stages + days.first_stage[i]] += weight * posterior[s, a]
+                mine[at.classes + a] += weight * posterior[s, a]
         add_kinds(
             0, end - begin, days.kind[begin:end], told, present, days, on_day.events,
-            (classes, channels, lags), at, mine,
+            (classes, stages, channels, lags), at, mine,
         )  # fmt: skip
 
 
@@ -134,8 +157,8 @@ def ladder_pass(days: DayKinds, ladder: Ladder) -> tuple[float, Sums, Floats]:
     every = np.arange(len(told))
 
     def of_kinds(first: int, last: int) -> Floats:
-        part = np.zeros(at[-1])
-        shape = (classes, channels, ladder.kernel.size)
+        part = np.zeros(at.end)
+        shape = (classes, stages, channels, ladder.kernel.size)
         add_kinds(first, last, every, told, present, days, on_day.events, shape, at, part)
         return part
 
@@ -144,9 +167,9 @@ def ladder_pass(days: DayKinds, ladder: Ladder) -> tuple[float, Sums, Floats]:
     weighted = days.weight[:, None, None] * by_class
     entered = np.zeros((stages, stages))
     np.add.at(entered.T, days.first_stage, weighted.sum(axis=1))
-    sums[: at[1]] = entered.ravel()
-    sums[at[10]] = left
-    sums[at[12] :] = weighted.sum(axis=(0, 2))
+    sums[: at.entry] = entered.ravel()
+    sums[at.left] = left
+    sums[at.classes :] = weighted.sum(axis=(0, 2))
     quiet_days(quiet, common.powers, ladder.organic, classes, at, sums)
     return likelihood, named(sums, ladder), by_class
 
@@ -154,13 +177,7 @@ def ladder_pass(days: DayKinds, ladder: Ladder) -> tuple[float, Sums, Floats]:
 def _in_chunks(count: int, work: Callable[[int, int], Any]) -> list[Any]:
     """What `work` finds from one index up to another, in threads; always the same parts."""
     cuts = np.linspace(0, count, CHUNKS + 1).astype(np.int64)
-    return list(threads(os.getpid()).map(work, cuts[:-1], cuts[1:]))
-
-
-@cache
-def threads(process: int) -> ThreadPoolExecutor:
-    """Kept, as a climb takes hundreds of passes; a process that was forked has none of its own."""
-    return ThreadPoolExecutor(os.cpu_count(), thread_name_prefix=f"ladder-{process}")
+    return list(threads().map(work, cuts[:-1], cuts[1:]))
 
 
 def log_likelihoods(days: DayKinds, ladder: Ladder) -> Floats:
@@ -178,14 +195,13 @@ def customer_sums(days: CustomerDays, ladder: Ladder) -> Iterator[tuple[Booleans
     """Some customers at a time: which, (N,), their weighted log-likelihoods, (n,), and the sums of
     each alone, every array with n in front.
     """
-    row = sum(math.prod(shape) for shape in shapes_of(ladder))
-    at_once = max(20, MOST_NUMBERS // row)
+    at_once = max(20, MOST_NUMBERS // places_of(ladder).end)
     for first in range(0, days.customers, at_once):
         part = np.zeros(days.customers, dtype=np.bool_)
         part[first : first + at_once] = True
         kinds = day_kinds(days.part(part), ladder.kernel.size, one_by_one=True)
         common, on_day, at = _prepared(kinds, ladder)
-        likelihoods, sums = np.zeros(kinds.weight.size), np.zeros((kinds.weight.size, at[-1]))
+        likelihoods, sums = np.zeros(kinds.weight.size), np.zeros((kinds.weight.size, at.end))
         _in_chunks(
             kinds.weight.size,
             partial(
@@ -196,8 +212,7 @@ def customer_sums(days: CustomerDays, ladder: Ladder) -> Iterator[tuple[Booleans
         yield part, likelihoods, named(sums, ladder)
 
 
-def _prepared(days: DayKinds, ladder: Ladder) -> tuple[Chances, DayChances, Integers]:
+def _prepared(days: DayKinds, ladder: Ladder) -> tuple[Chances, DayChances, Places]:
     """Chances of all days, chances by kind of day, and where the parts of the sums begin."""
-    at = np.concatenate([[0], np.cumsum([math.prod(shape) for shape in shapes_of(ladder)])])
     common = chances(ladder, days.longest)
-    return common, day_chances(days, ladder, common), at
+    return common, day_chances(days, ladder, common), places_of(ladder)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from itertools import accumulate
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
+from attribution.compiled import compiled
 from attribution.models.ladder_chances import Ladder
 from attribution.paths import Floats
 
@@ -40,7 +41,30 @@ class Sums(NamedTuple):
     classes: Floats
 
 
-@njit(cache=True, nogil=True)
+class Places(NamedTuple):
+    """Where each part of `Sums` begins in a row of numbers, and where the row ends."""
+
+    start: int
+    entry: int
+    days: int
+    contact: int
+    organic_moves: int
+    organic_days: int
+    effect_moves: int
+    effect_days: int
+    recorded: int
+    passed: int
+    left: int
+    stayed: int
+    classes: int
+    end: int
+
+
+def places_of(ladder: Ladder) -> Places:
+    return Places(*accumulate((math.prod(shape) for shape in shapes_of(ladder)), initial=0))
+
+
+@compiled()
 def quiet_days(quiet_sums, powers, organic, classes, at, sums):  # type: ignore[no-untyped-def]
     """Adds the days inside all runs, class by class.
 
@@ -68,7 +92,7 @@ def quiet_days(quiet_sums, powers, organic, classes, at, sums):  # type: ignore[
         _add_crossed(a, crossed, organic, at, sums)
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _add_crossed(a, crossed, organic, at, sums):  # type: ignore[no-untyped-def]
     """Adds quiet days of a class on which so many went from one state to another."""
     stages = len(organic)
@@ -77,27 +101,27 @@ def _add_crossed(a, crossed, organic, at, sums):  # type: ignore[no-untyped-def]
         present = 0.0
         for k in range(s, stages):
             present += crossed[s, k]
-        sums[at[2] + a * stages + s] += present
-        sums[at[10]] += crossed[s, stages]
-        sums[at[11]] += present
+        sums[at.days + a * stages + s] += present
+        sums[at.left] += crossed[s, stages]
+        sums[at.stayed] += present
         at_risk = crossed[s, s]
         for j in range(s + 1, stages):
             moved = crossed[s, j]
             at_risk += moved
             if moved > 0.0:
-                sums[at[4] + s * size + j] += moved / -math.expm1(-organic[s, j])
-            sums[at[5] + s * size + j] += at_risk
+                sums[at.organic_moves + s * size + j] += moved / -math.expm1(-organic[s, j])
+            sums[at.organic_days + s * size + j] += at_risk
             for rung in range(s + 1, j + 1):
-                sums[at[9] + rung] += moved
-        sums[at[5] + s * size + stages] += at_risk
+                sums[at.passed + rung] += moved
+        sums[at.organic_days + s * size + stages] += at_risk
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def add_kinds(first, last, kinds, told, present, days, events, shape, at, sums):  # type: ignore[no-untyped-def]
     """Adds days, rows first up to last, of the given kinds, on which so many were present, (., J)
     of lanes, and `told` moved.
 
-    shape : classes, channels, lags
+    shape : A, J, K, L
     """
     for row in range(first, last):
         for s in range(events.shape[1]):
@@ -105,29 +129,28 @@ def add_kinds(first, last, kinds, told, present, days, events, shape, at, sums):
             _add_moves(kinds[row], s, told[row, s], days, events, shape, at, sums)
 
 
-@njit(cache=True)
+@compiled()
 def _add_contacts(kind, s, present, days, shape, at, sums):  # type: ignore[no-untyped-def]
-    classes, channels, _ = shape
-    stages = (at[3] - at[2]) // classes
+    classes, stages, channels, _ = shape
     for a in range(classes):
         if present[a] == 0.0:
             continue
         place = a * stages + s
-        contact = at[3] + place * channels
+        contact = at.contact + place * channels
         if days.is_first[kind]:
-            contact = at[1] + s * channels
+            contact = at.entry + s * channels
         else:
-            sums[at[2] + place] += present[a]
-            sums[at[11]] += present[a]
+            sums[at.days + place] += present[a]
+            sums[at.stayed] += present[a]
         for t in range(days.touch_start[kind], days.touch_start[kind + 1]):
             if days.touch_lag[t] == 0:
                 sums[contact + days.touch_channel[t]] += present[a]
 
 
-@njit(cache=True)
+@compiled()
 def _add_moves(kind, s, told, days, events, shape, at, sums):  # type: ignore[no-untyped-def]
-    _, channels, lags = shape
-    stages, rungs, at_risk = events.shape[1], days.rungs[kind], told[s]
+    _, stages, channels, lags = shape
+    rungs, at_risk = days.rungs[kind], told[s]
     for j in range(s + 1, stages + 1):
         moved = told[j]
         at_risk += moved
@@ -135,16 +158,16 @@ def _add_moves(kind, s, told, days, events, shape, at, sums):  # type: ignore[no
             continue
         caused = moved / events[kind, s, j] if moved > 0.0 else 0.0
         place = s * (stages + 1) + j
-        sums[at[4] + place] += caused
-        sums[at[5] + place] += at_risk
+        sums[at.organic_moves + place] += caused
+        sums[at.organic_days + place] += at_risk
         for t in range(days.touch_start[kind], days.touch_start[kind + 1]):
             cell = (place * channels + days.touch_channel[t]) * lags + days.touch_lag[t]
-            sums[at[6] + cell] += caused
-            sums[at[7] + cell] += at_risk
+            sums[at.effect_moves + cell] += caused
+            sums[at.effect_days + cell] += at_risk
         for rung in range(s + 1, min(j, stages - 1) + 1):
-            sums[at[9] + rung] += moved
+            sums[at.passed + rung] += moved
             if rungs >> (rung - 1) & 1:
-                sums[at[8] + rung] += moved
+                sums[at.recorded + rung] += moved
 
 
 def shapes_of(ladder: Ladder) -> list[tuple[int, ...]]:

@@ -9,33 +9,30 @@ each of the last days: to have stayed makes a touch less likely, to have moved m
 from __future__ import annotations
 
 import math
-import os
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
+from attribution.compiled import compiled
 from attribution.customer_days import CustomerDays
 from attribution.models.ladder_chances import Ladder
 from attribution.models.ladder_lanes import (
-    ALL,
     LANES,
-    NONE,
-    by,
+    ONES,
+    ZEROS,
+    add,
+    all_of,
     in_lanes,
+    lanes,
     minus,
-    of_block,
-    of_cell,
-    of_row,
-    over,
     plus,
+    put,
+    quotient,
+    scaled,
     times,
-    to_block,
-    to_cell,
-    to_row,
     total,
 )
-from attribution.models.ladder_pass import threads
+from attribution.models.threads import threads
 from attribution.paths import Floats, Integers
 from attribution.statistics import Booleans
 
@@ -83,7 +80,7 @@ def entries_without(days: CustomerDays, stages: Floats, groups: int) -> list[Ent
     return [Entries(touched, weight[g], followed[g]) for g in (-1, *range(groups))]
 
 
-@njit(cache=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _day(members, alive, met, organic, factor, next_alive, next_met, given):  # type: ignore[no-untyped-def]
     """One day of one set: moves `alive` and `met` on; returns the conversions.
 
@@ -94,54 +91,52 @@ def _day(members, alive, met, organic, factor, next_alive, next_met, given):  # 
     given : (K, L) of lanes, P(end below k, and a touch)
     """
     stages, _, lags, _ = met.shape
-    converted = NONE
+    converted = ZEROS
     next_alive[:] = 0.0
     next_met[:] = 0.0
     for s in range(stages):
-        here, below = of_row(alive, s), NONE  # P(end below k)
+        here, below = lanes(alive[s]), ZEROS  # P(end below k)
         given[:] = 0.0
         for k in range(s, stages):
             hazard = 0.0
             for j in range(k + 1, stages + 1):
                 hazard += organic[s, j]
-            each = math.exp(-hazard)
-            chance = (each, each, each, each)
+            chance = all_of(math.exp(-hazard))
             for c in members:
                 for lag in range(lags):
-                    chance = times(chance, unmoved(of_block(met, s, c, lag), factor[s, k, c, lag]))
-            to_row(next_alive, k, plus(of_row(next_alive, k), times(here, minus(chance, below))))
+                    chance = times(chance, unmoved(lanes(met[s, c, lag]), factor[s, k, c, lag]))
+            add(next_alive[k], times(here, minus(chance, below)))
             for c in members:
                 for lag in range(lags):
-                    f, touch = factor[s, k, c, lag], of_block(met, s, c, lag)
-                    moved = over(times(chance, by(touch, 1.0 - f)), unmoved(touch, f))
-                    more = times(here, minus(moved, of_cell(given, c, lag)))
-                    to_block(next_met, k, c, lag, plus(of_block(next_met, k, c, lag), more))
-                    to_cell(given, c, lag, moved)
+                    f, touch = factor[s, k, c, lag], lanes(met[s, c, lag])
+                    moved = quotient(times(chance, scaled(touch, 1.0 - f)), unmoved(touch, f))
+                    add(next_met[k, c, lag], times(here, minus(moved, lanes(given[c, lag]))))
+                    put(given[c, lag], moved)
             below = chance
-        converted = plus(converted, times(here, minus(ALL, below)))
+        converted = plus(converted, times(here, minus(ONES, below)))
     return total(converted)
 
 
-@njit(cache=True)
+@compiled()
 def unmoved(touch, factor):  # type: ignore[no-untyped-def]
-    """Chance that a touch of such a chance moves nobody, lanes."""
-    return minus(ALL, by(touch, factor))
+    """Lanes of the chance that a touch of such a chance moves nobody."""
+    return minus(ONES, scaled(touch, factor))
 
 
-@njit(cache=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _shift(members, alive, met, next_alive, next_met, contact):  # type: ignore[no-untyped-def]
     """The next morning: touches are a day older, today's come by the contact rates."""
     stages, _, lags, _ = met.shape
     for s in range(stages):
-        here = of_row(next_alive, s)
-        to_row(alive, s, here)
+        here = lanes(next_alive[s])
+        put(alive[s], here)
         for c in members:
             for lag in range(lags - 1, 0, -1):
-                to_block(met, s, c, lag, over(of_block(next_met, s, c, lag - 1), here))
-            to_block(met, s, c, 0, of_cell(contact, s, c))
+                put(met[s, c, lag], quotient(lanes(next_met[s, c, lag - 1]), here))
+            put(met[s, c, 0], lanes(contact[s, c]))
 
 
-@njit(cache=True)
+@compiled()
 def _factors(ladder):  # type: ignore[no-untyped-def]
     """1 - exp(-hazards to stages above k that a touch adds), (J, J + 1, K, L)."""
     stages, channels = ladder.contact.shape
@@ -157,7 +152,7 @@ def _factors(ladder):  # type: ignore[no-untyped-def]
     return factor
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _values(sets, entries, weight, ladder, contact):  # type: ignore[no-untyped-def]
     """Of customers who enter by `weight`, (E, J) of lanes, and meet `contact`, (J, K) of lanes."""
     stages, channels, _ = contact.shape
@@ -167,36 +162,35 @@ def _values(sets, entries, weight, ladder, contact):  # type: ignore[no-untyped-
     met = np.zeros((stages, channels, lags, LANES))
     next_met, given = np.zeros(met.shape), np.zeros((channels, lags, LANES))
     today, sum_met = np.zeros(alive.shape), np.zeros(met.shape)
-    members = np.zeros(channels, dtype=np.int64)
-    for a in range(len(sets)):
+    of_set = np.zeros(channels, dtype=np.int64)
+    for n in range(len(sets)):
         size = 0
         for c in range(channels):
-            members[size] = c
-            size += sets[a, c]
-        some = members[:size]
+            of_set[size] = c
+            size += sets[n, c]
+        members = of_set[:size]
         met[:] = 0.0
         today[:] = 0.0
         sum_met[:] = 0.0
         for e in range(len(entries.touched)):
             for s in range(stages):
-                to_row(alive, s, of_cell(weight, e, s))
-                for c in some:
-                    to_block(met, s, c, 0, ALL if entries.touched[e, c] else NONE)
-            values[a] += entries.followed[0] * _day(
-                some, alive, met, ladder.organic, factor, next_alive, next_met, given
+                put(alive[s], lanes(weight[e, s]))
+                for c in members:
+                    put(met[s, c, 0], ONES if entries.touched[e, c] else ZEROS)
+            values[n] += entries.followed[0] * _day(
+                members, alive, met, ladder.organic, factor, next_alive, next_met, given
             )
             for s in range(stages):
-                to_row(today, s, plus(of_row(today, s), of_row(next_alive, s)))
-                for c in some:
-                    touched = plus(of_block(sum_met, s, c, 0), of_block(next_met, s, c, 0))
-                    to_block(sum_met, s, c, 0, touched)
+                add(today[s], lanes(next_alive[s]))
+                for c in members:
+                    add(sum_met[s, c, 0], lanes(next_met[s, c, 0]))
         last_alive, last_met = today, sum_met
         for day in range(1, len(entries.followed)):
-            _shift(some, alive, met, last_alive, last_met, contact)
+            _shift(members, alive, met, last_alive, last_met, contact)
             for s in range(stages):
-                to_row(alive, s, by(of_row(alive, s), 1.0 - ladder.gone))
-            values[a] += entries.followed[day] * _day(
-                some, alive, met, ladder.organic, factor, next_alive, next_met, given
+                put(alive[s], scaled(lanes(alive[s]), 1.0 - ladder.gone))
+            values[n] += entries.followed[day] * _day(
+                members, alive, met, ladder.organic, factor, next_alive, next_met, given
             )
             last_alive, last_met = next_alive, next_met
     return values
@@ -220,7 +214,7 @@ def conversion_chances(ladder: Ladder, entries: Entries, sets: Booleans) -> Floa
         return np.asarray(_values(part, entries, weight, ladder, contact))
 
     parts = np.array_split(np.ascontiguousarray(sets), min(len(sets), 16))
-    return np.concatenate(list(threads(os.getpid()).map(of_some, parts)))
+    return np.concatenate(list(threads().map(of_some, parts)))
 
 
 def all_sets(channels: int) -> Booleans:
