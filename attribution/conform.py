@@ -100,9 +100,11 @@ def _text(export: Export, column: Column, kind: str) -> str:
     if _is_native(kind) and column.type != "varchar":
         return name
     text = name if kind == "VARCHAR" else f"{name}::varchar"
-    # a blank before an id that does not show would make a second customer
-    trimmed = f"regexp_replace({text}, '^{BLANKS}|{BLANKS}$', '', 'g')"
-    text = f"nullif({trimmed if column.pseudonym else f'trim({text})'}, '')"
+    if column.pseudonym:  # a blank before an id that does not show would make a second customer
+        text = f"regexp_replace({text}, '^{BLANKS}|{BLANKS}$', '', 'g')"
+    else:
+        text = f"trim({text})"
+    text = f"nullif({text}, '')"
     for nothing in export.null_values:
         text = f"nullif({text}, {literal(nothing)})"
     return text

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 import duckdb
 
 from attribution import archive
-from attribution.contract import Export
+from attribution.contract import Column, Export
 from attribution.convert import Job, Outcome
 from attribution.errors import LoadError, Unreadable
 from attribution.landing import Landed, check_sidecar, look, rows_said, sha256_of
@@ -26,7 +26,7 @@ from attribution.warehouse import columns_of, quote
 Progress = Callable[[int, int, str], None]
 Read = Callable[[Job], Outcome]
 # Ids hardly repeat: looking for what repeats in them took half the time of writing all columns.
-PACKED = " using compression zstd"
+UNLIKE = "using compression zstd"
 COUNTS = (
     "files_loaded", "files_quarantined", "files_skipped", "files_waiting",
     "rows_read", "rows_loaded", "rows_rejected", "rows_suppressed",
@@ -129,8 +129,8 @@ def create_table(con: duckdb.DuckDBPyConnection, export: Export) -> None:
     wanted = {column.name: column.type for column in export.columns}
     if not there:
         columns = ", ".join(
-            f"{quote(name)} {kind}{PACKED if (kind, name[-3:]) == ('varchar', '_id') else ''}"
-            for name, kind in wanted.items()
+            f"{quote(column.name)} {column.type} {UNLIKE if _is_id(column) else ''}"
+            for column in export.columns
         )
         con.execute(f"create table {table} ({columns}, _file_id bigint, _row bigint)")
         return
@@ -142,3 +142,9 @@ def create_table(con: duckdb.DuckDBPyConnection, export: Export) -> None:
                 f"load: {export.name}.{name} is {there[name].lower()} in the warehouse and {kind} "
                 "in _exports.yml: put the type back, or start from an empty state folder"
             )
+
+
+def _is_id(column: Column) -> bool:
+    """Of a person, or of the row itself."""
+    is_of_row = column.required and column.name.endswith("_id")
+    return column.type == "varchar" and (column.pseudonym or is_of_row)

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 CALLER = """
-from attribution.compiled import compiled
+from attribution.models.compiled import compiled
 from leaf import leaf
 
 @compiled()
@@ -15,7 +15,7 @@ def caller(x):
 print(caller(20))
 """
 LEAF = """
-from attribution.compiled import compiled
+from attribution.models.compiled import compiled
 
 @compiled()
 def leaf(x):

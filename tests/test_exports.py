@@ -241,6 +241,19 @@ def test_blank_is_null_and_space_is_trimmed(loader: Loader) -> None:
     assert row == ("c1", "k1", datetime(2026, 1, 2), None, Decimal(7))
 
 
+def test_ids_are_packed_without_a_look_for_repeats(loader: Loader) -> None:
+    rows = "".join(f"c{number},k{number},2026-01-02,account,1\n" for number in range(5_000))
+    loader.land("a.csv", HEAD + rows)
+    loader.load()
+    loader.con.execute("checkpoint")
+    found = loader.con.execute(
+        "select distinct column_name, compression from pragma_storage_info('raw.conversions') "
+        "where segment_type = 'VARCHAR'"
+    ).fetchall()
+    packed = {name for name, how in found if how == "ZSTD"}
+    assert packed == {"conversion_id", "customer_id"}
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "cp1252", "utf-16"])
 @pytest.mark.parametrize("ending", [".csv", ".csv.gz"])
 def test_umlauts_survive_every_declared_encoding(

@@ -215,10 +215,11 @@ def test_placeholders_never_become_one_giant_customer(loader: Loader, id: str) -
 
 
 def test_blanks_that_do_not_show_make_no_second_customer(loader: Loader) -> None:
-    ids = ["k1", "\u200bk1", "k1\ufeff", "\t\u2060 k1\u00a0", "k\u200b1", "\u200b\ufeff\u2060"]
+    same = ["k1", "\u200bk1", "k1\ufeff", "\t\u2060 k1\u00a0", "  k1  ", "\u3000k1\u3000"]
+    ids = [*same, "k\u200b1", "\u200b\ufeff\u2060"]
     loader.land("a.csv", HEAD + "".join(f"c{n},{i},2026-01-02,,\n" for n, i in enumerate(ids)))
     loader.load()
-    assert [row[1] for row in loader.conversions()] == ["k1"] * 4 + ["k\u200b1"]
+    assert [row[1] for row in loader.conversions()] == ["k1"] * 6 + ["k\u200b1"]
     assert [reject["reason"] for reject in loader.rejects()] == ["customer_id is empty"]
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from attribution.compiled import compiled
+from attribution.models.compiled import compiled
 from attribution.models.ladder_days import DayKinds
 from attribution.models.ladder_lanes import (
     LANES,

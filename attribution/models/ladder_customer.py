@@ -11,7 +11,7 @@ import math
 
 import numpy as np
 
-from attribution.compiled import compiled
+from attribution.models.compiled import compiled
 from attribution.models.ladder_lanes import (
     LANES,
     ONES,

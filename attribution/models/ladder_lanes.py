@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from attribution.compiled import compiled
+from attribution.models.compiled import compiled
 from attribution.paths import Floats
 
 LANES = 4

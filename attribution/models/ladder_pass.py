@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from attribution.compiled import compiled
 from attribution.customer_days import CustomerDays
+from attribution.models.compiled import compiled
 from attribution.models.ladder_chances import Chances, DayChances, Ladder, chances, day_chances
 from attribution.models.ladder_customer import backward_days, forward_days
 from attribution.models.ladder_days import DayKinds, day_kinds

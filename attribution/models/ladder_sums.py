@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from attribution.compiled import compiled
+from attribution.models.compiled import compiled
 from attribution.models.ladder_chances import Ladder
 from attribution.paths import Floats
 

@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from attribution.compiled import compiled
 from attribution.customer_days import CustomerDays
+from attribution.models.compiled import compiled
 from attribution.models.ladder_chances import Ladder
 from attribution.models.ladder_lanes import (
     LANES,
