@@ -7,6 +7,7 @@ import gzip
 import io
 import zlib
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import IO, AnyStr, cast
 
@@ -85,7 +86,10 @@ def _check_pages(export: Export, path: Path, limit: int) -> None:
             if sum(parquet.metadata.row_group(i).total_byte_size for i in groups) > limit:
                 raise _too_large(export)
             decoded = 0  # a dictionary of one long text may stand for gigabytes
-            for batch in parquet.iter_batches(BATCH):
+            # group by group: read as a whole, Arrow holds on to something of every group
+            for batch in chain.from_iterable(
+                parquet.iter_batches(BATCH, row_groups=[group]) for group in groups
+            ):
                 decoded += sum(_plain(column).nbytes for column in batch.columns)
                 if decoded > limit:
                     raise _too_large(export)

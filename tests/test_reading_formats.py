@@ -6,6 +6,8 @@ import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -390,6 +392,24 @@ def test_a_file_in_no_folder_is_said(loader: Loader) -> None:
     assert loader.warnings == [
         "landing/touchpoints_2026-01-08.csv lies in no export's folder: move it there"
     ]
+
+
+def test_a_parquet_of_many_groups_takes_no_more_memory_than_one(tmp_path: Path) -> None:
+    """Arrow held on to something of each: a file of 2 GB took four to check."""
+    path = tmp_path / "many.parquet"
+    duckdb.execute(
+        "copy (select md5(i::varchar) as id, i as number from range(1_000_000) as r(i)) "
+        f"to '{path}' (format parquet, row_group_size 10_000)"
+    )
+    code = (
+        "import pathlib, sys, types, pyarrow\n"
+        "from attribution.unpacking import _check_pages\n"
+        "export = types.SimpleNamespace(max_gigabytes=1)\n"
+        "_check_pages(export, pathlib.Path(sys.argv[1]), 2**30)\n"
+        "print(pyarrow.default_memory_pool().max_memory())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, check=True)
+    assert int(done.stdout) < path.stat().st_size / 5
 
 
 def test_a_parquet_of_one_long_text_meets_the_cap(loader: Loader) -> None:
