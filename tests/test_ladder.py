@@ -268,6 +268,7 @@ def test_customers_who_convert_on_their_first_day_have_no_quiet_days() -> None:
     likelihood, sums, _ = ladder_pass(customers(rows), parameters)
     assert likelihood == pytest.approx(sum(np.log(by_hand(r, parameters)[0]) for r in rows))
     assert sums.days.sum() == 0
+    assert len(chances(parameters, 0).powers) == 2  # the first two of which are read always
 
 
 def test_who_converts_has_not_left() -> None:
@@ -425,26 +426,28 @@ def test_values_of_classes_add_up() -> None:
     assert conversion_chances(parameters, entries, sets) == pytest.approx(expected, rel=1e-12)
 
 
-def test_a_touch_that_surely_moves_brings_no_more_than_everything() -> None:
+@pytest.mark.parametrize("seed", [12, 84])  # of 200, those where it mattered
+def test_a_touch_that_surely_moves_brings_no_more_than_everything(seed: int) -> None:
     """Where next to nobody is left on a stage, chances given that stage are 0 by 0."""
-    for seed in range(200):
-        random = np.random.default_rng(seed)
-        upward = np.triu(np.ones((STAGES, STAGES + 1)), 1)
-        organic = np.where(random.random(upward.shape) < 0.5, 0.0, 10 ** random.uniform(-9, -2))
-        effect = 10 ** random.uniform(0.5, 2.3, (*upward.shape, 2))
-        effect[random.random(effect.shape) < 0.6] = 1e-9
-        parameters = random_ladder(seed, lags=1 + 2 * (seed % 2), classes=1)._replace(
-            organic=upward * organic,
-            effect=upward[:, :, None] * effect,
-            contact=np.full((STAGES, 2), random.choice([0.05, 0.3, 0.9])),
-        )
-        entries = Entries(
-            touched=np.array([[True, False], [True, True]]),
-            weight=np.array([[[0.2, 0.1, 0.1], [0.3, 0.2, 0.1]]]),
-            followed=np.linspace(1.0, 0.5, 60),
-        )
-        found = conversion_chances(parameters, entries, all_sets(2))
-        assert ((found >= -1e-9) & (found <= 1 + 1e-9)).all(), seed
+    random, cells = np.random.default_rng(seed), (STAGES, STAGES + 1)
+    upward = np.triu(np.ones(cells), 1)
+    organic = np.where(random.random(cells) < 0.5, 0.0, 10 ** random.uniform(-9, -2, cells))
+    rare = random.random((*cells, 2)) < 0.6
+    effect = np.where(rare, 1e-9, 10 ** random.uniform(0.5, 2.3, (*cells, 2)))
+    parameters = random_ladder(seed, lags=3, classes=1)._replace(
+        organic=upward * organic,
+        effect=upward[:, :, None] * effect,
+        contact=np.full((STAGES, 2), random.choice([0.05, 0.3, 0.9])),
+        kernel=np.array([0.5, 0.3, 0.2]),
+        gone=0.01,
+    )
+    entries = Entries(
+        touched=np.array([[True, False], [True, True]]),
+        weight=np.array([[[0.5, 0.0, 0.0], [0.5, 0.0, 0.0]]]),
+        followed=np.ones(20),
+    )
+    found = conversion_chances(parameters, entries, all_sets(2))
+    assert ((found >= 0) & (found <= 1 + 1e-9)).all()
 
 
 def test_a_long_step_of_a_root_is_no_long_step_of_the_hazard() -> None:
