@@ -52,7 +52,7 @@ airflow: $(VENV)/ready ## Airflow's web page on the demo, the DAG unpaused
 	@$(BIN)/python scripts/demo.py --serve
 
 bench: $(VENV)/ready ## time and memory of each step, beside the decode scan (SIZES="1e6 1e7", BENCH=--help)
-	@$(BIN)/python scripts/bench.py $(SIZES) $(BENCH)
+	@$(BIN)/python scripts/bench.py $(or $(SIZES),$(SIZE)) $(BENCH)
 
 bench-coverage: $(VENV)/ready ## how often the 95 % intervals hold the truth, 1,000 draws
 	@$(BIN)/python scripts/bench_coverage.py
