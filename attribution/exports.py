@@ -26,7 +26,7 @@ from attribution.warehouse import columns_of, quote
 Progress = Callable[[int, int, str], None]
 Read = Callable[[Job], Outcome]
 # Ids hardly repeat: looking for what repeats in them took half the time of writing all columns.
-UNLIKE = "using compression zstd"
+ID_PACKING = "using compression zstd"
 COUNTS = (
     "files_loaded", "files_quarantined", "files_skipped", "files_waiting",
     "rows_read", "rows_loaded", "rows_rejected", "rows_suppressed",
@@ -129,7 +129,7 @@ def create_table(con: duckdb.DuckDBPyConnection, export: Export) -> None:
     wanted = {column.name: column.type for column in export.columns}
     if not there:
         columns = ", ".join(
-            f"{quote(column.name)} {column.type} {UNLIKE if _is_id(column) else ''}"
+            f"{quote(column.name)} {column.type} {ID_PACKING if _is_id(column) else ''}"
             for column in export.columns
         )
         con.execute(f"create table {table} ({columns}, _file_id bigint, _row bigint)")

@@ -104,12 +104,12 @@ def _day(members, alive, met, organic, factor, next_alive, next_met, given):  # 
             chance = all_of(math.exp(-hazard))
             for c in members:
                 for lag in range(lags):
-                    chance = times(chance, unmoved(lanes(met[s, c, lag]), factor[s, k, c, lag]))
+                    chance = times(chance, _unmoved(lanes(met[s, c, lag]), factor[s, k, c, lag]))
             add(next_alive[k], times(here, minus(chance, below)))
             for c in members:
                 for lag in range(lags):
                     f, touch = factor[s, k, c, lag], lanes(met[s, c, lag])
-                    moved = quotient(times(chance, scaled(touch, 1.0 - f)), unmoved(touch, f))
+                    moved = quotient(times(chance, scaled(touch, 1.0 - f)), _unmoved(touch, f))
                     add(next_met[k, c, lag], times(here, minus(moved, lanes(given[c, lag]))))
                     put(given[c, lag], moved)
             below = chance
@@ -118,7 +118,7 @@ def _day(members, alive, met, organic, factor, next_alive, next_met, given):  # 
 
 
 @compiled()
-def unmoved(touch, factor):  # type: ignore[no-untyped-def]
+def _unmoved(touch, factor):  # type: ignore[no-untyped-def]
     """Lanes of the chance that a touch of such a chance moves nobody."""
     return minus(ONES, scaled(touch, factor))
 
