@@ -1,5 +1,6 @@
 """The cache of compiled code notices what a function calls, not its own file alone."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -23,9 +24,14 @@ def leaf(x):
 """
 
 
-def said(folder: Path) -> str:
+def said(folder: Path, **environment: str) -> str:
     done = subprocess.run(
-        [sys.executable, "caller.py"], cwd=folder, capture_output=True, text=True, check=True
+        [sys.executable, "caller.py"],
+        cwd=folder,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     return done.stdout.strip()
 
@@ -37,3 +43,10 @@ def test_a_caller_is_compiled_anew_where_what_it_calls_has_changed(tmp_path: Pat
         assert said(tmp_path) == expected
     kept = list((tmp_path / "__pycache__").glob("numba-*"))
     assert len(kept) == 2  # the first came back as it was
+
+
+def test_where_nothing_may_be_written_each_process_compiles_anew(tmp_path: Path) -> None:
+    (tmp_path / "caller.py").write_text(CALLER)
+    (tmp_path / "leaf.py").write_text(LEAF.format(factor=2))
+    assert said(tmp_path, NUMBA_CACHE_DIR="/dev/null/nowhere") == "41"
+    assert not list(tmp_path.rglob("*.nbi"))

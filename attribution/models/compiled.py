@@ -23,9 +23,10 @@ def compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:
 
     def of(function: Callable[..., Any]) -> Any:
         former = numba.config.CACHE_DIR
-        numba.config.CACHE_DIR = str(_kept(Path(inspect.getfile(function)).parent, former))
+        kept = _kept(Path(inspect.getfile(function)).parent, former)
+        numba.config.CACHE_DIR = str(kept or former)
         try:
-            return numba.njit(cache=True, **options)(function)
+            return numba.njit(cache=kept is not None, **options)(function)
         finally:
             numba.config.CACHE_DIR = former
 
@@ -33,8 +34,9 @@ def compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:
 
 
 @cache
-def _kept(sources: Path, chosen: str) -> Path:
-    """Where code compiled of a folder's files is kept: another folder for each content.
+def _kept(sources: Path, chosen: str) -> Path | None:
+    """Where code compiled of a folder's files is kept: another folder for each content. None where
+    nothing may be written: then each process compiles anew.
 
     chosen : NUMBA_CACHE_DIR; else beside the sources, or where the user's caches are if these
         may not be written.
@@ -46,4 +48,9 @@ def _kept(sources: Path, chosen: str) -> Path:
         base = sources / "__pycache__"
     else:
         base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "attribution"
-    return base / f"numba-{hashlib.sha256(texts).hexdigest()[:12]}"
+    kept = base / f"numba-{hashlib.sha256(texts).hexdigest()[:12]}"
+    try:
+        kept.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return None
+    return kept if os.access(kept, os.W_OK) else None
