@@ -40,9 +40,10 @@ def build(
         if run_date is None:
             run_date, later = newest_day(con, contract, settings)
         times = bounds(run_date, settings)
+        number = scalar(con, "select coalesce(max(build), 0) + 1 from raw._run")
         with transaction(con):
             con.execute("delete from raw._run")
-            con.execute("insert into raw._run values (?, ?, ?, ?)", [run_date, *times])
+            con.execute("insert into raw._run values (?, ?, ?, ?, ?)", [run_date, *times, number])
         reason = changes.begin(con, folders, settings)
     reason = "asked for" if full else reason
     nodes = dbt("path:seeds", "path:models/staging", exclude=CUSTOMERS, full=reason is not None)

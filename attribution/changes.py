@@ -146,7 +146,7 @@ left join staging.stg_customers using (customer_id)
 """
 FORMER_JOURNEYS = """
 create table former.journey_touchpoints as
-select * exclude (touchpoint_id, position, is_in_window, occurred_at)
+select * exclude (touchpoint_id, position, is_in_window, occurred_at, build)
 from journeys.journey_touchpoints
 where customer_key in (select customer_key from raw._changed_customers);
 create table former.conversion_instants as from journeys.conversion_instants;

@@ -25,7 +25,7 @@ from attribution.documents import write_documents
 from attribution.errors import PublishError
 from attribution.runs import RunRecord
 from attribution.settings import Folders, Settings, one_line
-from attribution.warehouse import columns_of, literal, quote
+from attribution.warehouse import columns_of, joined_texts, literal, quote
 
 # Published tables with their keys. Columns that tell when and not what are no part of the hash.
 MARTS: dict[str, tuple[str, ...]] = {
@@ -232,20 +232,18 @@ def _write_tables(
 
 
 def table_hash(con: duckdb.DuckDBPyConnection, table: str) -> str:
-    """SHA-256 over the rows of a mart, sorted by its key, in canonical text."""
+    """SHA-256 over the rows of a published table in canonical text, as they stand: by its key."""
     columns = [
         column
         for column in columns_of(con, "marts", table)
         if column not in NOT_HASHED.get(table, ())
     ]
     texts = ", ".join(f"coalesce({quote(column)}::varchar, chr(0))" for column in columns)
-    order = ", ".join(quote(column) for column in MARTS[table])
     digest = hashlib.sha256("\x1f".join(columns).encode())
-    reader = con.execute(
-        f"select concat_ws(chr(31), {texts}) from marts.{quote(table)} order by {order}"
-    ).to_arrow_reader(100_000)
-    for batch in reader:
-        digest.update("\x1e".join(["", *batch.column(0).to_pylist()]).encode())
+    for rows in joined_texts(
+        con, f"select chr(30) || concat_ws(chr(31), {texts}) from published.{quote(table)}"
+    ):
+        digest.update(rows)
     return digest.hexdigest()
 
 

@@ -6,7 +6,6 @@ program decides by the first character, what begins like a formula gets an apost
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime
 from pathlib import Path
@@ -18,7 +17,7 @@ from xlsxwriter.exceptions import FileCreateError
 from xlsxwriter.format import Format
 from xlsxwriter.worksheet import Worksheet
 
-from attribution.warehouse import literal, quote
+from attribution.warehouse import joined_texts, literal, quote
 from attribution.wording import Wording
 
 # Marts worth reading in a spreadsheet, in the order of its sheets, and what each is sorted by. The
@@ -39,7 +38,7 @@ SHEETS: dict[str, str] = {
     "run_manifest": "section, name",
 }
 MOST_ROWS = 100_000  # of a sheet; a longer table is in csv/ and parquet/
-ROWS_AT_ONCE = 10_000  # of a CSV file in memory
+LINE_END = "\r\n"  # of a CSV file
 LONGEST_TEXT = 32_767  # of a cell, by Excel
 # what makes a spreadsheet compute, at the start of a text or where another delimiter would cut it
 FORMULA = '(^|[;,\t\r\n])("*)([=+\\-@＝＋－＠])'
@@ -119,13 +118,27 @@ def write_csv(con: duckdb.DuckDBPyConnection, folder: Path, decimal: CsvDecimal)
     delimiter, encoding = (";", "utf-8-sig") if decimal == "comma" else (",", "utf-8")
     for table, order in SHEETS.items():
         columns = con.execute(f"describe {quote(table)}").fetchall()
-        texts = ", ".join(_csv_text(name, kind, decimal) for name, kind, *_ in columns)
-        found = con.execute(f"select {texts} from {quote(table)} order by {order}")
-        with (folder / f"{table}.csv").open("w", encoding=encoding, newline="") as file:
-            writer = csv.writer(file, delimiter=delimiter)
-            writer.writerow(name for name, *_ in columns)
-            while rows := found.fetchmany(ROWS_AT_ONCE):
-                writer.writerows(rows)
+        fields = ", ".join(
+            _csv_field(name, kind, decimal, delimiter) for name, kind, *_ in columns
+        )
+        sql = f"concat_ws({literal(delimiter)}, {fields}) || {literal(LINE_END)}"
+        with (folder / f"{table}.csv").open("wb") as file:
+            head = delimiter.join(name for name, *_ in columns)
+            file.write(f"{head}{LINE_END}".encode(encoding))
+            for rows in joined_texts(con, f"select {sql} from {quote(table)} order by {order}"):
+                file.write(rows)
+
+
+def _csv_field(name: str, kind: str, decimal: CsvDecimal, delimiter: str) -> str:
+    """The SQL of a column as a field: in quotes where it holds what would end one."""
+    text = _csv_text(name, kind, decimal)
+    if kind in HARMLESS or kind.startswith("DECIMAL"):
+        return f"coalesce({text}, '')"
+    ends = literal(f'[{delimiter}"\r\n]')
+    return (
+        f"case when regexp_matches({text}, {ends}) "
+        f"""then concat('"', replace({text}, '"', '""'), '"') else coalesce({text}, '') end"""
+    )
 
 
 def _csv_text(name: str, kind: str, decimal: CsvDecimal) -> str:

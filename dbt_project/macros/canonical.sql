@@ -88,11 +88,19 @@
             t.customer_id = i.anonymous_id
             and t.occurred_at > i.valid_after
             and t.occurred_at <= i.valid_until
+    {{ beside_channel_map('t') }}
+{%- endmacro %}
+
+
+{#- Touchpoints that were delivered without a channel beside the one that the rules give them. -#}
+{% macro beside_channel_map(touchpoints) -%}
     left join {{ ref('stg_channel_map') }} as m
         on
-            case when t.channel is null then coalesce(t.source, '') end = m.source
-            and coalesce(t.medium, '') = m.medium
-            and coalesce(t.campaign, '') = m.campaign
+            case
+                when {{ touchpoints }}.channel is null then coalesce({{ touchpoints }}.source, '')
+            end = m.source
+            and coalesce({{ touchpoints }}.medium, '') = m.medium
+            and coalesce({{ touchpoints }}.campaign, '') = m.campaign
 {%- endmacro %}
 
 

@@ -42,6 +42,13 @@
 {%- endmacro %}
 
 
+{#- In models of journey_touchpoints: what this build wrote of it, which are the same rows. Whole stretches
+    of that table are of one build, and those of others are not even read. -#}
+{% macro is_built_now(touches) -%}
+    {{ touches }}.build = (select build from {{ source('ledger', '_run') }})
+{%- endmacro %}
+
+
 {% macro is_changed(customer_key) -%}
     {{ customer_key }} in (select customer_key from {{ source('ledger', '_changed_customers') }})
 {%- endmacro %}

@@ -35,7 +35,9 @@ with touches as (
         on touches.channel_index = channels.channel_index
     where
         touches.converted_at is not null and touches.is_in_window
-        and {{ is_to_build('touches.customer_key') }}
+        {%- if is_incremental() %}
+        and {{ is_built_now('touches') }}
+        {%- endif %}
 
 ),
 

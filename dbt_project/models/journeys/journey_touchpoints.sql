@@ -14,7 +14,11 @@
 with converter_goals as (
 
     select converters.customer_key, goals.goal
-    from (select distinct customer_key from {{ ref('conversion_instants') }}) as converters
+    from (
+        select distinct customer_key
+        from {{ ref('conversion_instants') }}
+        where {{ is_to_build('customer_key') }}
+    ) as converters
     cross join (select distinct goal from {{ ref('conversion_instants') }}) as goals
 
 ),
@@ -148,6 +152,7 @@ beside_run as (
     select
         in_journeys.*,
         run.as_of,
+        run.build,
         coalesce(in_journeys.converted_at, in_journeys.ended_at) >= run.window_from as is_in_window
     from in_journeys
     cross join {{ source('ledger', '_run') }} as run
@@ -181,5 +186,6 @@ select
     {%- endif %}
     is_in_window,
     occurred_at,
-    converted_at
+    converted_at,
+    build
 from beside_run

@@ -43,6 +43,8 @@ from (
         run.as_of
     from {{ ref('journey_touchpoints') }} as touches
     cross join {{ source('ledger', '_run') }} as run
-    where {{ is_to_build('touches.customer_key') }}
+    {%- if is_incremental() %}
+    where {{ is_built_now('touches') }}
+    {%- endif %}
 ) as touches
 group by customer_key, goal, journey_start

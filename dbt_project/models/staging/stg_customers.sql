@@ -24,7 +24,9 @@ select
     cast(row_number() over (order by seen.customer_id) as integer) as customer_key,
     {%- endif %}
     cast({{ replicate_group('seen.customer_id', var('replicate_groups')) }} as smallint)
-        as replicate_group
+        as replicate_group,
+    -- with another salt, for it must not tell of the groups
+    cast({{ replicate_group("seen.customer_id || '/sample'", 1000000) }} as integer) as sample_place
 from seen
 {%- if is_incremental() %}
 inner join {{ source('ledger', '_changed_customers') }} as changed

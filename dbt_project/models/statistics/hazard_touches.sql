@@ -28,16 +28,6 @@ rates as (
 
 ),
 
-customers as (
-
-    select
-        customer_key,
-        customer_id,
-        {{ replicate_group("customer_id || '/sample'", 1000000) }} as place
-    from {{ ref('stg_customers') }}
-
-),
-
 drawn as (
 
     select
@@ -48,8 +38,9 @@ drawn as (
         ) as journey
     from fitted
     inner join rates on fitted.is_converted = rates.is_converted
-    inner join customers on fitted.customer_key = customers.customer_key
-    where customers.place < 1000000 * rates.rate
+    inner join {{ ref('stg_customers') }} as customers
+        on fitted.customer_key = customers.customer_key
+    where customers.sample_place < 1000000 * rates.rate
 
 ),
 

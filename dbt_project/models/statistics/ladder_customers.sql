@@ -68,14 +68,14 @@ rates as (
 
 ),
 
-customers as (
+-- nobody else can be drawn: they are left out before they meet the population
+candidates as (
 
-    select
-        customer_key,
-        customer_id,
-        replicate_group,
-        {{ replicate_group("customer_id || '/sample'", 1000000) }} as place
+    select *
     from {{ ref('stg_customers') }}
+    where
+        sample_place < 1000000 * (select max(rate) from rates where is_converted = 0)
+        or customer_key in (select customer_key from instants)
 
 ),
 
@@ -83,8 +83,8 @@ drawn as (
 
     select
         population.*,
-        customers.customer_id,
-        customers.replicate_group,
+        candidates.customer_id,
+        candidates.replicate_group,
         1 / least(rates.rate, 1e0) as weight,
         {{ local_date('population.entered_at') }} as entered_on,
         run.run_date
@@ -92,8 +92,8 @@ drawn as (
     cross join {{ source('ledger', '_run') }} as run
     inner join rates
         on population.goal = rates.goal and population.is_converted = rates.is_converted
-    inner join customers on population.customer_key = customers.customer_key
-    where customers.place < 1000000 * rates.rate
+    inner join candidates on population.customer_key = candidates.customer_key
+    where candidates.sample_place < 1000000 * rates.rate
 
 ),
 
@@ -115,6 +115,7 @@ select
     replicate_group,
     weight,
     entered_at,
+    entered_on,
     -- without a conversion, or with one beyond the longest follow-up, nothing cuts the days short
     case when days_to_conversion <= {{ longest_days() }} then converted_at end as converted_at,
     case

@@ -20,6 +20,7 @@ records as (
         customers.goal,
         customers.customer,
         customers.entered_at,
+        customers.entered_on,
         rungs.rung,
         min(steps.occurred_at) as recorded_at
     from {{ ref('ladder_customers') }} as customers
@@ -31,7 +32,8 @@ records as (
             and coalesce(steps.goal, customers.goal) = customers.goal
     inner join rungs on steps.step = rungs.step
     where customers.converted_at is null or steps.occurred_at <= customers.converted_at
-    group by customers.goal, customers.customer, customers.entered_at, rungs.rung
+    group by
+        customers.goal, customers.customer, customers.entered_at, customers.entered_on, rungs.rung
 
 ),
 
@@ -41,7 +43,7 @@ dated as (
         *,
         case
             when recorded_at < entered_at then -1
-            else {{ days_between(local_date('entered_at'), local_date('recorded_at')) }}
+            else {{ days_between('entered_on', local_date('recorded_at')) }}
         end as day,
         -- a rung that comes after a higher one tells nothing of where the customer stands
         rung > coalesce(max(rung) over (
@@ -71,7 +73,7 @@ touches as (
         customers.converted_at,
         touches.channel_index,
         touches.occurred_at,
-        {{ days_between(local_date('customers.entered_at'), local_date('touches.occurred_at')) }}
+        {{ days_between('customers.entered_on', local_date('touches.occurred_at')) }}
             as day
     from {{ ref('ladder_customers') }} as customers
     inner join {{ ref('journey_touchpoints') }} as touches

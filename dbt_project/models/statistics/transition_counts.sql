@@ -24,9 +24,9 @@ with touches as (
     select
         {{- columns }}
         1 as sign
-    from {{ ref('journey_touchpoints') }}
+    from {{ ref('journey_touchpoints') }} as touches
     {%- if by_difference %}
-    where {{ is_changed('customer_key') }}
+    where {{ is_built_now('touches') }}
 
     union all
 
