@@ -52,10 +52,17 @@ def typed(
         ["false"]
         + [f"coalesce({quote('_p_' + column.name)}.is_suppressed, false)" for column in looked_up]
     )
+    # in a layer of its own: the engine would work out each time twice
+    plausible = ", ".join(
+        _plausible(quote(column.name), column.type)
+        for column in export.columns
+        if column.type in ("timestamp", "date")
+    )
+    replaced = f" replace ({plausible})" if plausible else ""
     changed = _clock_change(export, present, relation)
     refused = _refused(export, relation)
     return (
-        f"select *, _listed{refused} as _suppressed, "
+        f"select *{replaced}, _listed{refused} as _suppressed, "
         f"{changed} as _clock_change "
         f"from (select rows.*, {values}, {listed} as _listed "
         f"from ({inner}) as rows{joins})"
@@ -103,11 +110,20 @@ def _text(export: Export, column: Column, kind: str) -> str:
     if column.pseudonym:  # a blank before an id that does not show would make a second customer
         text = f"regexp_replace({text}, '^{BLANKS}|{BLANKS}$', '', 'g')"
     else:
-        text = f"trim({text})"
+        text = _trimmed(text)
     text = f"nullif({text}, '')"
     for nothing in export.null_values:
         text = f"nullif({text}, {literal(nothing)})"
     return text
+
+
+def _trimmed(text: str) -> str:
+    """Texts without blanks around them; to see that ASCII has none takes a third of trimming it."""
+    has_none = (
+        f"strlen({text}) = length({text}) "
+        f"and not starts_with({text}, ' ') and not ends_with({text}, ' ')"
+    )
+    return f"case when {has_none} then {text} else trim({text}) end"
 
 
 def _value(export: Export, column: Column, relation: Relation, looked_up: bool) -> str:
@@ -126,9 +142,9 @@ def _value(export: Export, column: Column, relation: Relation, looked_up: bool) 
     kind = _kind(relation, column)
     is_text = kind == "VARCHAR"
     if column.type == "timestamp":
-        return _plausible(utc(export, text, kind), "timestamp")
+        return utc(export, text, kind)
     if column.type == "date":
-        return _plausible(day(export, text, is_text), "date")
+        return day(export, text, is_text)
     if is_text and (column.type.startswith("decimal") or column.type == "bigint"):
         return number(export, text, column.type)
     if column.type == "boolean" and kind != "BOOLEAN":
@@ -136,10 +152,11 @@ def _value(export: Export, column: Column, relation: Relation, looked_up: bool) 
     return f"try_cast({text} as {column.type})"
 
 
-def _plausible(value: str, kind: str) -> str:
+def _plausible(column: str, kind: str) -> str:
     """Infinity and the year 9999 are no times of a customer; NULL then, and so rejected."""
     return (
-        f"case when ({value}) between {kind} '1900-01-01' and {kind} '2199-12-31' then {value} end"
+        f"case when {column} between {kind} '1900-01-01' and {kind} '2199-12-31' then {column} end "
+        f"as {column}"
     )
 
 

@@ -118,9 +118,7 @@ def write_csv(con: duckdb.DuckDBPyConnection, folder: Path, decimal: CsvDecimal)
     delimiter, encoding = (";", "utf-8-sig") if decimal == "comma" else (",", "utf-8")
     for table, order in SHEETS.items():
         columns = con.execute(f"describe {quote(table)}").fetchall()
-        fields = ", ".join(
-            _csv_field(name, kind, decimal, delimiter) for name, kind, *_ in columns
-        )
+        fields = ", ".join(_csv_field(name, kind, decimal, delimiter) for name, kind, *_ in columns)
         sql = f"concat_ws({literal(delimiter)}, {fields}) || {literal(LINE_END)}"
         with (folder / f"{table}.csv").open("wb") as file:
             head = delimiter.join(name for name, *_ in columns)

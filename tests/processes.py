@@ -12,7 +12,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from tempfile import mkdtemp
+from tempfile import TemporaryDirectory
 
 SERVER = multiprocessing.get_context("forkserver")
 SERVER.set_forkserver_preload(
@@ -31,7 +31,8 @@ class Run:
         largest_file: int | None = None,
     ) -> None:
         """largest_file : bytes beyond which no file may grow, as on a disk that is full."""
-        self._said = Path(mkdtemp(prefix="attribution-said-"))
+        self._folder = TemporaryDirectory(prefix="attribution-said-")  # leaves with this object
+        self._said = Path(self._folder.name)
         for name in ("out", "err"):  # before it begins: it may be killed before it says a word
             (self._said / name).touch()
         self._process = SERVER.Process(

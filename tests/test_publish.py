@@ -1,12 +1,17 @@
 """Versions: the swap, what is kept, and the way back."""
 
+import hashlib
 import json
 from pathlib import Path
 
 import pytest
+from conftest import Home
 
 from attribution.errors import PublishError
 from attribution.publish import (
+    MARTS,
+    NOT_HASHED,
+    UNHASHED,
     _before,
     _write_manifest,
     current,
@@ -123,3 +128,16 @@ def test_manifest_names_every_file_by_its_hash(folders: Folders) -> None:
     manifest = json.loads((folders.publish / "candidate" / "manifest.json").read_text())
     assert sorted(manifest["files"]) == ["attribution.duckdb", "parquet/a.parquet"]
     assert all(len(digest) == 64 for digest in manifest["files"].values())
+
+
+def test_a_table_hash_is_of_its_rows_by_key_in_canonical_text(bank: Home) -> None:
+    hashes = bank.hashes()
+    assert set(hashes) == set(MARTS) - set(UNHASHED)
+    for table, found in hashes.items():
+        columns = [name for name, *_ in bank.published(f"describe {table}")]
+        columns = [name for name in columns if name not in NOT_HASHED.get(table, ())]
+        texts = ", ".join(f'"{name}"::varchar' for name in columns)
+        rows = bank.published(f"select {texts} from {table} order by {', '.join(MARTS[table])}")
+        lines = ["\x1f".join("\0" if text is None else text for text in row) for row in rows]
+        expected = hashlib.sha256("\x1e".join(["\x1f".join(columns), *lines]).encode())
+        assert found == expected.hexdigest(), table

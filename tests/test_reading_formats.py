@@ -25,6 +25,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_exports import GOOD, HEAD, SETTINGS, Loader
 
+from attribution.conform import _trimmed
 from attribution.convert import Job
 from attribution.errors import SettingsError
 from attribution.parsing import changes
@@ -124,12 +125,28 @@ def time_of(loader: Loader, text: str, **contract: object) -> datetime | None:
         ("1767323045000", {"time_format": "epoch_milliseconds"}, datetime(2026, 1, 2, 3, 4, 5)),
         ("1767323045000000", {"time_format": "epoch_microseconds"}, datetime(2026, 1, 2, 3, 4, 5)),
         ("1767323045000", {"time_format": "epoch_seconds"}, None),  # the year 57974
+        # what is written as most times are has its zone, whatever the contract's, and is no less checked
+        ("2026-07-02T03:04:05Z", {"time_zone": "Europe/Berlin"}, datetime(2026, 7, 2, 3, 4, 5)),
+        ("2026-02-30T03:04:05Z", {}, None),
+        ("2026-07-02T24:04:05Z", {}, None),
+        ("2026-07-02T0a:04:05Z", {}, None),
+        ("2026-07-02T03:04:+5Z", {}, None),
+        ("1899-07-02T03:04:05Z", {}, None),
     ],
 )
 def test_times_only_as_declared(
     loader: Loader, text: str, contract: dict, expected: datetime | None
 ) -> None:
     assert time_of(loader, text, **contract) == expected
+
+
+@given(text=st.text("a\u00e4 \t\u00a0\u3000\u200b"))
+def test_texts_are_trimmed_as_the_engine_trims_them(text: str) -> None:
+    trimmed = _trimmed("$t::varchar")
+    assert (
+        duckdb.execute(f"select {trimmed}, trim($t::varchar)", {"t": text}).fetchone()
+        == (text.strip(" \u00a0\u3000"),) * 2
+    )
 
 
 def test_dates_only_as_declared(loader: Loader) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import csv
 import hashlib
+import io
 import re
 import shutil
 import string
@@ -33,7 +34,7 @@ from attribution.report_periods import compare_periods
 from attribution.settings import FITTED, HEURISTICS
 from attribution.warehouse import open_published
 from attribution.wording import PAGES, Wording, breakable, visible
-from attribution.workbook import SHEETS, _csv_text
+from attribution.workbook import SHEETS, _csv_field, _csv_text
 
 TEXTS = yaml.safe_load((PAGES / "texts.yml").read_text(encoding="utf-8"))
 
@@ -507,6 +508,22 @@ def test_csv_texts_of_every_type(value: str, point: str, comma: str) -> None:
         for decimal, expected in (("point", point), ("comma", comma)):
             (found,) = con.execute(f"select {_csv_text(name, kind, decimal)} from t").fetchone()
             assert (found or "") == expected
+
+
+@pytest.mark.parametrize("delimiter", [",", ";"])
+@given(values=st.lists(st.text('ab ,;"\r\n\u00e4=-'), min_size=1))
+def test_csv_fields_are_in_quotes_where_python_puts_them(delimiter: str, values: list[str]) -> None:
+    file = io.StringIO()
+    csv.writer(file, delimiter=delimiter).writerow([None, *values])
+    with duckdb.connect() as con:
+        con.execute("create table t (place integer, v varchar)")
+        con.executemany("insert into t values (?, ?)", [(0, None), *enumerate(values, start=1)])
+        for decimal in ("point", "comma"):
+            field = _csv_field("v", "VARCHAR", decimal, delimiter).replace(
+                _csv_text("v", "VARCHAR", decimal), "v"
+            )  # as they are: what hides formulas has a test of its own
+            found = con.execute(f"select {field} from t order by place").fetchall()
+            assert delimiter.join(text for (text,) in found) + "\r\n" == file.getvalue()
 
 
 def test_no_text_of_a_csv_file_is_a_formula(hostile: Home) -> None:

@@ -1,17 +1,26 @@
 {#- The time series for BI tools: each day of the window, restated every night. Cost knows no goal:
     it stands in rows of its own with the goal (all goals), so that sums stay right. -#}
 
-with credit as (
+-- instants are fewer than credits, and to find the day of one takes longest of all
+with days as (
+
+    select converted_at, {{ local_date('converted_at') }} as date
+    from (select distinct converted_at from {{ ref('conversion_credit') }}) as instants
+
+),
+
+credit as (
 
     select
-        {{ local_date('converted_at') }} as date,
-        model,
-        goal,
-        channel,
-        sum(credit) as conversions,
-        sum(revenue_credit) as revenue
-    from {{ ref('conversion_credit') }}
-    group by {{ local_date('converted_at') }}, model, goal, channel
+        days.date,
+        credit.model,
+        credit.goal,
+        credit.channel,
+        sum(credit.credit) as conversions,
+        sum(credit.revenue_credit) as revenue
+    from {{ ref('conversion_credit') }} as credit
+    inner join days on credit.converted_at = days.converted_at
+    group by days.date, credit.model, credit.goal, credit.channel
 
 ),
 
