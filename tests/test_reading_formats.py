@@ -125,7 +125,7 @@ def time_of(loader: Loader, text: str, **contract: object) -> datetime | None:
         ("1767323045000", {"time_format": "epoch_milliseconds"}, datetime(2026, 1, 2, 3, 4, 5)),
         ("1767323045000000", {"time_format": "epoch_microseconds"}, datetime(2026, 1, 2, 3, 4, 5)),
         ("1767323045000", {"time_format": "epoch_seconds"}, None),  # the year 57974
-        # what is written as most times are has its zone, whatever the contract's, and is no less checked
+        # most times are written so: read by a shorter way, and no less strictly
         ("2026-07-02T03:04:05Z", {"time_zone": "Europe/Berlin"}, datetime(2026, 7, 2, 3, 4, 5)),
         ("2026-02-30T03:04:05Z", {}, None),
         ("2026-07-02T24:04:05Z", {}, None),
