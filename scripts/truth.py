@@ -43,6 +43,7 @@ def main() -> None:
     parser.add_argument("--customers", type=int, default=20_000)
     parser.add_argument("--only-render", action="store_true", help="write truth.md again")
     parser.add_argument("--again", metavar="MODEL", help="measure a model anew in worlds done")
+    parser.add_argument("--model", action="append", help="these only, in worlds not yet done")
     parser.add_argument("--variant", action="append", choices=VARIANTS, help="these only")
     chosen = parser.parse_args()
     path = DOCS / "truth.json"
@@ -50,16 +51,22 @@ def main() -> None:
     if not chosen.only_render:
         for seed in range(1, chosen.seeds + 1):
             for variant in chosen.variant or VARIANTS:
-                measure(found, variant, seed, chosen.customers, path, chosen.again)
+                measure(found, variant, seed, chosen.customers, path, chosen.again, chosen.model)
     (DOCS / "truth.md").write_text(rendered(found), encoding="utf-8")
     (DOCS / "truth.svg").write_text(drawn(found), encoding="utf-8")
 
 
 def measure(
-    found: dict, variant: str, seed: int, customers: int, path: Path, again: str | None
+    found: dict,
+    variant: str,
+    seed: int,
+    customers: int,
+    path: Path,
+    again: str | None,
+    some: list[str] | None,
 ) -> None:
-    """Add every model's rows of a variant, or put those of one model into the place of its former
-    ones, which bear no date or an earlier one.
+    """Add every model's rows of a variant, or those of some; or put those of one model into the
+    place of its former ones, which bear no date or an earlier one.
     """
     today = date.today().isoformat()
     for confounding in CONFOUNDING if variant in RECORDING else (0.0, 1.0):
@@ -68,7 +75,7 @@ def measure(
         mine = [row for row in former if row["model"] == again]
         if (former and not mine) or any(row.get("on") == today for row in mine):
             continue
-        models = [again] if mine else _models(variant, seed)
+        models = [again] if mine else some or _models(variant, seed)
         print(f"seed {seed}: {variant}, confounding {confounding:g}", file=sys.stderr, flush=True)
         rows = evaluate([variant], [confounding], [seed], customers, models)
         measured = [row | {"on": today} for row in rows]
