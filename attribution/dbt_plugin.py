@@ -1,4 +1,4 @@
-"""What profiles.yml names as a plugin of dbt-duckdb: dbt's engine reaches no more than ours."""
+"""What profiles.yml names as a plugin of dbt-duckdb: dbt's engine is bounded as ours is."""
 
 from __future__ import annotations
 
@@ -8,14 +8,18 @@ from typing import Any
 from dbt.adapters.duckdb.plugins import BasePlugin
 from duckdb import DuckDBPyConnection
 
-from attribution.warehouse import confine
+from attribution.warehouse import bound_threads, confine
 
 
 class Plugin(BasePlugin):  # type: ignore[misc]
-    """config: `folders`, those that a model may read and write, separated by line breaks."""
+    """config: `folders`, those that a model may read and write, separated by line breaks; `memory`,
+    in bytes.
+    """
 
     def initialize(self, plugin_config: dict[str, Any]) -> None:
         self.folders = [Path(folder) for folder in plugin_config["folders"].splitlines()]
+        self.memory = int(plugin_config["memory"])
 
     def configure_connection(self, conn: DuckDBPyConnection) -> None:
+        bound_threads(conn, self.memory)
         confine(conn, self.folders)

@@ -77,6 +77,7 @@ PARQUET_NUMBERED = "read_parquet(?, hive_partitioning = false, file_row_number =
 STORAGE_VERSION = "v1.3.0"
 
 ROWS_AT_ONCE = 100_000  # of a result in memory
+BYTES_OF_A_THREAD = 125_000_000  # what the engine's makers ask for; each holds what it is writing
 
 
 def quote(name: str) -> str:
@@ -120,6 +121,7 @@ def open_warehouse(
                     f"{path} is of an earlier version of attribution: move {folders.state} away "
                     "and run again: the landed files build it anew"
                 )
+        bound_threads(con, settings.memory_bytes)
         lock_down(con, [folders.state, folders.publish])
         yield con
     finally:
@@ -131,10 +133,18 @@ def open_reader(folders: Folders, settings: Settings) -> Iterator[duckdb.DuckDBP
     """An engine without a warehouse, for reading landed files into the archive."""
     con = duckdb.connect(":memory:", config=_options(folders, settings))
     try:
+        bound_threads(con, settings.memory_bytes)
         lock_down(con, [folders.landing, folders.scratch, folders.archive])
         yield con
     finally:
         con.close()
+
+
+def bound_threads(con: duckdb.DuckDBPyConnection, memory: int) -> None:
+    """As many threads as the memory, in bytes, feeds: 64 use up 1 GB by writing alone."""
+    most = max(1, memory // BYTES_OF_A_THREAD)
+    if int(str(scalar(con, "select current_setting('threads')"))) > most:
+        con.execute(f"set threads = {most}")
 
 
 def lock_down(con: duckdb.DuckDBPyConnection, places: Sequence[Path]) -> None:
@@ -216,6 +226,7 @@ def environment_for_dbt(folders: Folders, settings: Settings) -> Mapping[str, st
         "ATTRIBUTION_WAREHOUSE": str(folders.warehouse),
         "ATTRIBUTION_SCRATCH": str(Path(folders.scratch) / "spill"),
         "ATTRIBUTION_MEMORY_LIMIT": settings.memory_limit,
+        "ATTRIBUTION_MEMORY_BYTES": str(settings.memory_bytes),
         "ATTRIBUTION_CONFINED_TO": f"{folders.state}\n{folders.dbt_project}",
         "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
         "DO_NOT_TRACK": "1",

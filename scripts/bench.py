@@ -61,7 +61,7 @@ def main() -> int:
     parser.add_argument("--channels", type=int, default=20)
     parser.add_argument("--touches", type=int, default=5, help="of a customer, in the mean")
     parser.add_argument("--landing", choices=FORMS, default="parquet")
-    parser.add_argument("--memory-limit", default="4GB")
+    parser.add_argument("--memory-limit", default="1GB")
     parser.add_argument("--no-nights", action="store_true", help="the full line alone")
     parser.add_argument("--docs", action="store_true", help="keep it in docs/bench.json and .md")
     chosen = parser.parse_args()

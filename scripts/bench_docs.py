@@ -10,7 +10,7 @@ Lines = list[tuple[str, list[tuple[float, float]]]]  # each a name and its point
 
 SQL_STEPS = ("load", "build", "marts")
 OTHERS = ("check exports", "check statistics", "attribute", "stage", "check credits", "publish")
-USUAL = {"channels": 20, "touches": 5, "landing": "parquet", "memory_limit": "4GB"}
+USUAL = {"channels": 20, "touches": 5, "landing": "parquet", "memory_limit": "1GB"}
 COLOURS = ("#64748b", "#0e7490", "#c2410c")
 LEFT, TOP, WIDTH, HEIGHT = 70, 50, 620, 320
 

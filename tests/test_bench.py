@@ -22,7 +22,7 @@ def figures(cpu: float) -> bench.Figures:
 
 
 def run(touchpoints: int, **other: Any) -> dict[str, Any]:
-    usual = {"channels": 20, "touches": 5, "landing": "parquet", "memory_limit": "4GB"}
+    usual = {"channels": 20, "touches": 5, "landing": "parquet", "memory_limit": "1GB"}
     made = {"machine": "m", "duckdb": "1", "on": "2026-01-01", "steps": figures(touchpoints / 1e5)}
     return {"touchpoints": touchpoints} | usual | made | other
 

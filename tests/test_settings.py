@@ -2,15 +2,20 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
+import duckdb
 import pytest
 import yaml
 from conftest import ROOT
 
+from attribution import warehouse
 from attribution.contract import declared, read_contract
+from attribution.dbt_plugin import Plugin
 from attribution.errors import ContractError, SettingsError
 from attribution.settings import WARNINGS, Folders, hmac_key, load_settings
+from attribution.warehouse import bound_threads, open_reader, open_warehouse
 
 PROJECT = ROOT / "dbt_project"
 
@@ -176,3 +181,24 @@ def test_no_contract_is_one_line(tmp_path: Path, text: str) -> None:
 )
 def test_the_memory_limit_in_bytes(text: str, size: int) -> None:
     assert load_settings(PROJECT, {"memory_limit": text}).memory_bytes == size
+
+
+@pytest.mark.parametrize(("memory", "threads"), [(10**9, 8), (10**8, 1), (10**12, 64)])
+def test_memory_bounds_threads(memory: int, threads: int) -> None:
+    """On a machine of 64 cores, in the line's own engines and in dbt's."""
+    plugin = Plugin("bounded", {"folders": "", "memory": str(memory)})
+    for bound in (lambda con: bound_threads(con, memory), plugin.configure_connection):
+        with duckdb.connect(config={"threads": 64}) as con:
+            bound(con)
+            assert con.execute("select current_setting('threads')").fetchone() == (threads,)
+
+
+@pytest.mark.parametrize("opened", [open_warehouse, open_reader])
+def test_each_engine_has_no_more_threads_than_its_memory_feeds(
+    tmp_path: Path, opened: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(warehouse, "BYTES_OF_A_THREAD", 10**9)
+    folders = Folders.from_environment({"ATTRIBUTION_HOME": str(tmp_path)})
+    folders.scratch.mkdir(parents=True)
+    with opened(folders, load_settings(PROJECT, {"memory_limit": "1GB"})) as con:
+        assert con.execute("select current_setting('threads')").fetchone() == (1,)

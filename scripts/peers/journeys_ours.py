@@ -43,7 +43,7 @@ cross join (
 
 
 def main(warehouse: str, compiled: str, folder: str) -> None:
-    with duckdb.connect(config={"memory_limit": "4GB"}) as con:
+    with duckdb.connect(config={"memory_limit": "1GB"}) as con:
         con.execute("set TimeZone = 'UTC'; set enable_progress_bar = false")
         con.execute("set preserve_insertion_order = false")
         con.execute(f"attach '{warehouse}' as warehouse (read_only)")

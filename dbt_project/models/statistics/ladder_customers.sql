@@ -68,7 +68,6 @@ rates as (
 
 ),
 
--- nobody else can be drawn: they are left out before they meet the population
 candidates as (
 
     select *
@@ -79,20 +78,29 @@ candidates as (
 
 ),
 
+-- nobody else can be drawn: they are left out before anything is joined
+eligible as (
+
+    select *
+    from population
+    where customer_key in (select customer_key from candidates)
+
+),
+
 drawn as (
 
     select
-        population.*,
+        eligible.*,
         candidates.customer_id,
         candidates.replicate_group,
         1 / least(rates.rate, 1e0) as weight,
-        {{ local_date('population.entered_at') }} as entered_on,
+        {{ local_date('eligible.entered_at') }} as entered_on,
         run.run_date
-    from population
+    from eligible
     cross join {{ source('ledger', '_run') }} as run
     inner join rates
-        on population.goal = rates.goal and population.is_converted = rates.is_converted
-    inner join candidates on population.customer_key = candidates.customer_key
+        on eligible.goal = rates.goal and eligible.is_converted = rates.is_converted
+    inner join candidates on eligible.customer_key = candidates.customer_key
     where candidates.sample_place < 1000000 * rates.rate
 
 ),
