@@ -223,6 +223,8 @@ def end(con: duckdb.DuckDBPyConnection, folders: Folders, settings: Settings) ->
             "insert into raw._built_files select distinct file_id from raw._files "
             "where state = 'loaded'"
         )
+        # nothing that is run by hand later takes the rows of this build for its own
+        con.execute("update raw._run set build = build + 1")
         con.execute(
             "insert into raw._build select ?, ?, ?, window_from from raw._run",
             [settings.fingerprint(), _project(folders.dbt_project), _version()],

@@ -8,7 +8,7 @@ import logging
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,7 @@ def dbt(
     """
     from dbt.adapters.duckdb.connections import DuckDBConnectionManager
     from dbt.cli.main import dbtRunner
+    from dbt_common.exceptions import env_secrets, scrub_secrets
 
     path = folders.state / "logs" / "dbt.log"
     stop_if_asked()  # importing dbt takes seconds, and may keep a signal to itself
@@ -53,7 +54,7 @@ def dbt(
     def listen(event: Any) -> None:
         nonlocal done
         if event.info.level != "debug" and event.info.msg.strip():
-            said = COLOUR.sub("", event.info.msg)
+            said = scrub_secrets(COLOUR.sub("", event.info.msg), env_secrets())
             log.info("[%s] %s", event.info.level, said)
             if event.info.level == "error":
                 failures.append(said.partition("Traceback (most recent")[0])
@@ -111,7 +112,8 @@ def _log(path: Path) -> Iterator[logging.Logger]:
     try:
         yield log
     finally:
-        handler.close()
+        with suppress(OSError):  # a full disk, again: what dbt did is of more importance
+            handler.close()
 
 
 @contextmanager

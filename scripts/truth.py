@@ -72,10 +72,14 @@ def measure(
     for confounding in CONFOUNDING if variant in RECORDING else (0.0, 1.0):
         world = (variant, confounding, seed)
         former = [row for row in found["worlds"] if _world(row) == world]
+        known = {row["model"] for row in former}
         mine = [row for row in former if row["model"] == again]
-        if (former and not mine) or any(row.get("on") == today for row in mine):
+        # last_touch is measured with all models; some of those may have been refused there
+        is_done = set(some) <= known if some else "last_touch" in known
+        if (is_done and not mine) or any(row.get("on") == today for row in mine):
             continue
-        models = [again] if mine else some or _models(variant, seed)
+        wanted = some or _models(variant, seed)
+        models = [again] if mine else [model for model in wanted if model not in known]
         print(f"seed {seed}: {variant}, confounding {confounding:g}", file=sys.stderr, flush=True)
         rows = evaluate([variant], [confounding], [seed], customers, models)
         measured = [row | {"on": today} for row in rows]

@@ -17,6 +17,8 @@ from faults import LONG, ledger_adds_up, say, times
 from test_kills import start
 
 from attribution import changes
+from attribution.settings import Folders, load_settings
+from attribution.transform import dbt
 
 CUSTOMERS = 240
 START = datetime(2026, 1, 1)
@@ -233,6 +235,16 @@ def test_an_incremental_night_publishes_what_a_full_one_does(bank: Home) -> None
     home.must("run", "--full")
     assert built(home) == "all: asked for"
     assert home.hashes() == hashes
+
+
+def test_dbt_by_hand_after_a_build_doubles_nothing(after_run: Home) -> None:
+    where = Folders.from_environment(after_run.environment)
+    count = "select (select count(*) from journeys.{}), (select count(*) from journeys.{})"
+    counts = count.format("journeys", "customer_entries")
+    before = after_run.warehouse(counts)
+    settings = load_settings(after_run.dbt_project)
+    assert dbt(where, settings, {}, ["run", "--select", "journeys", "customer_entries"]) == 2
+    assert after_run.warehouse(counts) == before
 
 
 def test_a_killed_incremental_build_is_followed_by_a_full_one(tmp_path: Path) -> None:

@@ -4,9 +4,11 @@ import hashlib
 import json
 from pathlib import Path
 
+import duckdb
 import pytest
 from conftest import Home
 
+from attribution import warehouse
 from attribution.errors import PublishError
 from attribution.publish import (
     MARTS,
@@ -21,6 +23,7 @@ from attribution.publish import (
     versions,
 )
 from attribution.settings import Folders
+from attribution.warehouse import joined_texts
 
 
 @pytest.fixture
@@ -128,6 +131,20 @@ def test_manifest_names_every_file_by_its_hash(folders: Folders) -> None:
     manifest = json.loads((folders.publish / "candidate" / "manifest.json").read_text())
     assert sorted(manifest["files"]) == ["attribution.duckdb", "parquet/a.parquet"]
     assert all(len(digest) == 64 for digest in manifest["files"].values())
+
+
+def test_texts_are_joined_in_the_order_in_which_they_were_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Over many of the engine's stretches and batches, by several threads."""
+    monkeypatch.setattr(warehouse, "ROWS_AT_ONCE", 2_000)
+    with duckdb.connect(str(tmp_path / "t.duckdb"), config={"threads": 4}) as con:
+        con.execute("create table t as select hash(i)::varchar as x from range(300_000) r(i)")
+        con.execute("create table ordered as from t order by x")
+        rows = sorted(text for (text,) in con.execute("from t").fetchall())
+        found = b"".join(joined_texts(con, "select x || '\u00e4\n' from ordered"))
+        assert found.decode().split("\u00e4\n") == [*rows, ""]
+        assert list(joined_texts(con, "select x from ordered where false")) == []
 
 
 def test_a_table_hash_is_of_its_rows_by_key_in_canonical_text(bank: Home) -> None:

@@ -131,6 +131,7 @@ def time_of(loader: Loader, text: str, **contract: object) -> datetime | None:
         ("2026-07-02T24:04:05Z", {}, None),
         ("2026-07-02T0a:04:05Z", {}, None),
         ("2026-07-02T03:04:+5Z", {}, None),
+        ("2026-07-02T03:04:5.Z", {}, None),
         ("1899-07-02T03:04:05Z", {}, None),
     ],
 )

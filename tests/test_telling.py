@@ -19,10 +19,11 @@ from conftest import ROOT, Home
 from prometheus_client.parser import text_string_to_metric_families
 
 from attribution import logs, webhook
-from attribution.errors import GateRefused, LoadError, Stopped
+from attribution.errors import BuildError, GateRefused, LoadError, Stopped
 from attribution.runs import KEPT, STEPS, RunRecord, history, lock, remember
 from attribution.settings import Folders
 from attribution.telling import told
+from attribution.transform import _log
 
 HOOK = "token-of-the-webhook"
 
@@ -360,3 +361,19 @@ def test_manifest_is_as_its_schema_says(bank: Home) -> None:
         manifest | {"run_id": "../current"},
     ):
         assert list(validator.iter_errors(broken)) != []
+
+
+def test_dbts_log_on_a_full_disk_hides_no_outcome(tmp_path: Path) -> None:
+    path = tmp_path / "logs" / "dbt.log"
+    path.parent.mkdir()
+    path.symlink_to("/dev/full")
+    with _log(path) as log:
+        log.info("a model")
+    with pytest.raises(BuildError, match="the model's own fault"):
+        _fail(path)
+
+
+def _fail(path: Path) -> None:
+    with _log(path) as log:
+        log.info("a model")
+        raise BuildError("the model's own fault")

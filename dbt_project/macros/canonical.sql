@@ -74,7 +74,7 @@
         t.touchpoint_id,
         coalesce(i.customer_id, t.customer_id) as customer_id,
         t.occurred_at,
-        coalesce(t.channel, m.channel) as channel,
+        {{ channel_of('t') }} as channel,
         t.source,
         t.medium,
         t.campaign,
@@ -89,6 +89,12 @@
             and t.occurred_at > i.valid_after
             and t.occurred_at <= i.valid_until
     {{ beside_channel_map('t') }}
+{%- endmacro %}
+
+
+{#- The channel of touchpoints that stand beside the map of channels. -#}
+{% macro channel_of(touchpoints) -%}
+    coalesce({{ touchpoints }}.channel, m.channel)
 {%- endmacro %}
 
 
