@@ -119,11 +119,11 @@ def write_csv(con: duckdb.DuckDBPyConnection, folder: Path, decimal: CsvDecimal)
     for table, order in SHEETS.items():
         columns = con.execute(f"describe {quote(table)}").fetchall()
         fields = ", ".join(_csv_field(name, kind, decimal, delimiter) for name, kind, *_ in columns)
-        sql = f"concat_ws({literal(delimiter)}, {fields}) || {literal(LINE_END)}"
+        line = f"concat_ws({literal(delimiter)}, {fields}) || {literal(LINE_END)}"
         with (folder / f"{table}.csv").open("wb") as file:
             head = delimiter.join(name for name, *_ in columns)
             file.write(f"{head}{LINE_END}".encode(encoding))
-            for rows in joined_texts(con, f"select {sql} from {quote(table)} order by {order}"):
+            for rows in joined_texts(con, f"select {line} from {quote(table)} order by {order}"):
                 file.write(rows)
 
 
