@@ -117,6 +117,7 @@ def machine() -> str:
 def rendered(found: dict) -> str:
     rows = found["worlds"]
     seeds = sorted({row["seed"] for row in rows})
+    others = max(row["seed"] for row in rows if row["model"] != "ladder")
     by: dict[tuple[str, float, str], list[dict]] = defaultdict(list)
     for row in rows:
         by[row["variant"], row["confounding"], row["model"]].append(row)
@@ -137,6 +138,7 @@ def rendered(found: dict) -> str:
         "",
         "## The ladder, and the best of all other models",
         "",
+        f"The other models were measured with seeds up to {others} alone. "
         "`gone wrong` is the worst world. The best other model is chosen anew for every row, by "
         "hindsight, which nobody has in life. `anew`: so many of the worlds were measured since "
         "the ladder knows that customers differ in how often they are met; the others before that, "
