@@ -24,9 +24,9 @@ with touches as (
     select
         {{- columns }}
         1 as sign
-    from {{ ref('journey_touchpoints') }} as touches
+    from {{ ref('journey_touchpoints') }}
     {%- if by_difference %}
-    where {{ is_built_now('touches') }}
+    where {{ is_built_now('journey_touchpoints') }}
 
     union all
 
