@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from attribution.warehouse import literal, open_published
+from attribution.settings import in_bytes
+from attribution.warehouse import bound_threads, literal, open_published
 
 
 def write_documents(candidate: Path, manifest: Mapping[str, Any], previous: Path) -> None:
@@ -27,6 +28,7 @@ def write_documents(candidate: Path, manifest: Mapping[str, Any], previous: Path
     wording = Wording(settings["report_language"], settings["reporting_currency"])
     with open_published(candidate) as con:
         con.execute(f"set memory_limit = {literal(settings['memory_limit'])}")
+        bound_threads(con, in_bytes(settings["memory_limit"]))
         facts = read_facts(con, settings)
         restated = compare(con, *window(facts, manifest), previous)
         page = render(facts, manifest, restated, wording)

@@ -160,13 +160,18 @@ class Settings(BaseModel):
 
     @property
     def memory_bytes(self) -> int:
-        number, unit = re.split(r"\s?(?=[KMGT])", self.memory_limit, maxsplit=1)
-        return int(float(number) * (1024 if "i" in unit else 1000) ** (" KMGT".index(unit[0])))
+        return in_bytes(self.memory_limit)
 
     def fingerprint(self) -> str:
         """SHA-256 of every value: two runs with equal fingerprints mean the same numbers."""
         text = json.dumps(self.model_dump(mode="json"), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
+
+
+def in_bytes(size: str) -> int:
+    """The bytes of a size as `memory_limit` writes it: 1GB, 1.5 GiB."""
+    number, unit = re.split(r"\s?(?=[KMGT])", size, maxsplit=1)
+    return int(float(number) * (1024 if "i" in unit else 1000) ** (" KMGT".index(unit[0])))
 
 
 PATTERNS = set("*?[]")

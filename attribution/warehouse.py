@@ -226,7 +226,6 @@ def environment_for_dbt(folders: Folders, settings: Settings) -> Mapping[str, st
         "ATTRIBUTION_WAREHOUSE": str(folders.warehouse),
         "ATTRIBUTION_SCRATCH": str(Path(folders.scratch) / "spill"),
         "ATTRIBUTION_MEMORY_LIMIT": settings.memory_limit,
-        "ATTRIBUTION_MEMORY_BYTES": str(settings.memory_bytes),
         "ATTRIBUTION_CONFINED_TO": f"{folders.state}\n{folders.dbt_project}",
         "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
         "DO_NOT_TRACK": "1",

@@ -186,7 +186,7 @@ def test_the_memory_limit_in_bytes(text: str, size: int) -> None:
 @pytest.mark.parametrize(("memory", "threads"), [(10**9, 8), (10**8, 1), (10**12, 64)])
 def test_memory_bounds_threads(memory: int, threads: int) -> None:
     """On a machine of 64 cores, in the line's own engines and in dbt's."""
-    plugin = Plugin("bounded", {"folders": "", "memory": str(memory)})
+    plugin = Plugin("bounded", {"folders": "", "memory_limit": f"{memory // 10**6}MB"})
     for bound in (lambda con: bound_threads(con, memory), plugin.configure_connection):
         with duckdb.connect(config={"threads": 64}) as con:
             bound(con)
