@@ -5,6 +5,7 @@ The exports take the way of every night: landed, loaded, built by dbt, and fitte
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -84,13 +85,17 @@ def evaluate(
     unknown = sorted(set(models) - set(HEURISTICS) - set(FITTED))
     if unknown:
         raise UsageError(f"evaluate: no model {unknown[0]!r}")
-    for number, (variant, intent, seed) in enumerate(worlds):
-        progress(number, len(worlds), f"{variant}, confounding {intent:g}")
-        world = draw_world(variant, intent, seed)
-        truth = truth_of(world, seed)
-        here = {"variant": variant, "confounding": intent, "seed": seed}
-        for row in _fitted(watch(world, customers, seed), world, seed, models):
-            yield here | _judged(row, truth)
+    with tempfile.TemporaryDirectory(prefix="attribution-evaluate-") as home:
+        folders = Folders.from_environment({"ATTRIBUTION_HOME": home})
+        for number, (variant, intent, seed) in enumerate(worlds):
+            progress(number, len(worlds), f"{variant}, confounding {intent:g}")
+            world = draw_world(variant, intent, seed)
+            truth = truth_of(world, seed)
+            here = {"variant": variant, "confounding": intent, "seed": seed}
+            _empty(folders)
+            write_exports(folders.landing, watch(world, customers, seed), world, seed)
+            for row in _fitted(folders, models):
+                yield here | _judged(row, truth)
     progress(len(worlds), len(worlds), "")
 
 
@@ -101,21 +106,26 @@ def truth_of(world: World, seed: int) -> Truth:
     return Truth(gains / gains.sum(), float(values[0] / values[-1]))
 
 
-def _fitted(
-    lives: Lives, world: World, seed: int, models: Sequence[str]
-) -> Iterator[dict[str, Any]]:
+def _empty(folders: Folders) -> None:
+    """Nothing of the world before is left but dbt's parsed project, which takes seconds."""
+    for folder in (folders.landing, folders.archive, folders.state, folders.publish):
+        for path in folder.glob("*"):
+            if path.is_dir() and path != folders.state / "dbt":
+                shutil.rmtree(path)
+            elif path.is_file():
+                path.unlink()
+
+
+def _fitted(folders: Folders, models: Sequence[str]) -> Iterator[dict[str, Any]]:
     """Shares by model, as a night would leave them in the warehouse."""
-    with tempfile.TemporaryDirectory(prefix="attribution-evaluate-") as home:
-        folders = Folders.from_environment({"ATTRIBUTION_HOME": home})
-        write_exports(folders.landing, lives, world, seed)
-        # last_touch is the yardstick that settings ask for
-        chosen = {**SETTINGS, "models": list(dict.fromkeys([*models, "last_touch"]))}
-        settings = load_settings(folders.dbt_project, chosen)
-        line = pipeline.Line(folders, settings, chosen)
-        for step in LINE:
-            pipeline.run_step(line, step)
-        with open_warehouse(folders, settings, read_only=True) as con:
-            rows = con.execute(CREDIT).fetchall()
+    # last_touch is the yardstick that settings ask for
+    chosen = {**SETTINGS, "models": list(dict.fromkeys([*models, "last_touch"]))}
+    settings = load_settings(folders.dbt_project, chosen)
+    line = pipeline.Line(folders, settings, chosen)
+    for step in LINE:
+        pipeline.run_step(line, step)
+    with open_warehouse(folders, settings, read_only=True) as con:
+        rows = con.execute(CREDIT).fetchall()
     for model in sorted({model for model, *_ in rows} & set(models)):
         mine = {channel: figures for name, channel, *figures in rows if name == model}
         yield {"model": model, "channels": mine}

@@ -1,7 +1,7 @@
 """Every model against worlds whose truth is known: docs/truth.json, and docs/truth.md from it.
 
-Worlds are drawn seed by seed, so that a run may be stopped after any of them: what is done stands
-in the JSON file, and a later run goes on from there.
+Worlds are drawn seed by seed, so that a run may be stopped after any seed of a variant: what is
+done stands in the JSON file, and a later run goes on from there.
 """
 
 from __future__ import annotations
@@ -69,23 +69,34 @@ def measure(
     place of its former ones, which bear no date or an earlier one.
     """
     today = date.today().isoformat()
+    todo: dict[tuple[str, ...], list[float]] = defaultdict(list)  # confounding by models to measure
     for confounding in CONFOUNDING if variant in RECORDING else (0.0, 1.0):
-        world = (variant, confounding, seed)
-        former = [row for row in found["worlds"] if _world(row) == world]
-        known = {row["model"] for row in former}
-        mine = [row for row in former if row["model"] == again]
+        rows = _of_world(found, (variant, confounding, seed))
+        known = {row["model"] for row in rows}
+        mine = [row for row in rows if row["model"] == again]
         # last_touch is measured with all models; some of those may have been refused there
         is_done = set(some) <= known if some else "last_touch" in known
         if (is_done and not mine) or any(row.get("on") == today for row in mine):
             continue
         wanted = some or _models(variant, seed)
         models = [again] if mine else [model for model in wanted if model not in known]
-        print(f"seed {seed}: {variant}, confounding {confounding:g}", file=sys.stderr, flush=True)
-        rows = evaluate([variant], [confounding], [seed], customers, models)
-        measured = [row | {"on": today} for row in rows]
-        found["worlds"] = [row for row in found["worlds"] if row not in mine] + measured
+        todo[tuple(models)].append(confounding)
+    for models, confoundings in todo.items():
+        print(f"seed {seed}: {variant}, {', '.join(models)}", file=sys.stderr, flush=True)
+        rows = list(evaluate([variant], confoundings, [seed], customers, models))
+        for confounding in confoundings if again else ():
+            for row in _of_world(found, (variant, confounding, seed)):
+                if row["model"] == again:
+                    found["worlds"].remove(row)
+        found["worlds"] += [row | {"on": today} for row in rows]
         found["customers"] = customers
         save(found, path)
+
+
+def _of_world(found: dict, world: tuple[str, float, int]) -> list[dict]:
+    return [
+        row for row in found["worlds"] if (row["variant"], row["confounding"], row["seed"]) == world
+    ]
 
 
 def save(found: dict, path: Path) -> None:
@@ -96,10 +107,6 @@ def save(found: dict, path: Path) -> None:
     ]
     head = json.dumps({name: value for name, value in found.items() if name != "worlds"})
     path.write_text(f'{head[:-1]}, "worlds": [\n' + ",\n".join(rows) + "\n]}\n", encoding="utf-8")
-
-
-def _world(row: dict) -> tuple[str, float, int]:
-    return row["variant"], row["confounding"], row["seed"]
 
 
 def _models(variant: str, seed: int) -> list[str]:

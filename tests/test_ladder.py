@@ -13,7 +13,16 @@ from attribution.known_world import draw_world, true_values, watch
 from attribution.models.ladder import divided, ladder
 from attribution.models.ladder_chances import Ladder, chances, day_chances
 from attribution.models.ladder_choice import choose, with_classes, with_kernel
-from attribution.models.ladder_coordinates import coordinates, ladder_at, slope, stepped
+from attribution.models.ladder_coordinates import (
+    LEAST,
+    _angles,
+    coordinates,
+    ladder_at,
+    moving,
+    plain_slope,
+    slope,
+    stepped,
+)
 from attribution.models.ladder_days import day_kinds
 from attribution.models.ladder_em import LAGS, first_guess, fit_ladder, improved
 from attribution.models.ladder_influence import replicate_ladders
@@ -451,19 +460,35 @@ def test_a_touch_that_surely_moves_brings_no_more_than_everything(seed: int) -> 
 
 
 def test_a_long_step_of_a_root_is_no_long_step_of_the_hazard() -> None:
-    """Of the root of an effect near 0 next to nothing is known: its square must not run away."""
+    """Of the root of an effect near 0 next to nothing is known: steps are those of the effect."""
     ladder = random_ladder(4)
     ladder = ladder._replace(effect=np.where(ladder.effect > 0, 1e-4, 0.0))
     row = coordinates(ladder, False)
     effects = np.isclose(row, 0.01, rtol=1e-3)
     assert effects.sum() == 12
-    there = ladder_at(stepped(row, np.where(effects, 0.3, 0.0), ladder, False), ladder, False)
-    assert there.effect[ladder.effect > 0] == pytest.approx(1e-4 + 2 * 0.01 * 0.3, rel=1e-3)
-    back = ladder_at(stepped(row, np.where(effects, -0.3, 0.0), ladder, False), ladder, False)
-    assert back.effect.max() < 1e-8
-    near = ladder_at(stepped(row, np.full(row.size, 1e-6), ladder, False), ladder, False)
+    there = stepped(row, np.where(effects, 0.006, 0.0), ladder, False)
+    assert there.effect[ladder.effect > 0] == pytest.approx(1e-4 + 0.006, rel=1e-3)
+    is_root = ~_angles(row, ladder, False)
+    near = stepped(row, np.where(is_root, 2e-6 * row, 1e-6), ladder, False)
     moved = ladder_at(row + 1e-6, ladder, False)
-    assert near.organic == pytest.approx(moved.organic, abs=1e-11)
+    for mine, theirs in zip(near, moved, strict=True):
+        assert mine == pytest.approx(theirs, abs=1e-10)
+
+
+def test_an_effect_steps_below_0_by_the_organic_hazard_at_most() -> None:
+    """And no hazard and no share ever does."""
+    ladder = random_ladder(4)
+    row = coordinates(ladder, False)
+    nothing_known = np.where(_angles(row, ladder, False), 0.0, -9.0)
+    there = stepped(row, nothing_known, ladder, False)
+    assert there.organic.max() < 1e-8
+    assert min(part.min() for part in (there.start, there.kernel)) >= 0
+    assert there.effect.min() > -1e-8
+    effects = np.isin(row, np.sqrt(ladder.effect[ladder.effect > 0] - LEAST))
+    there = stepped(row, np.where(effects, -0.01 - row**2, 0.0), ladder, False)
+    assert there.effect[ladder.effect > 0] == pytest.approx(-0.01, abs=1e-8)
+    least = stepped(row, np.where(effects, -9.0, 0.0), ladder, False)
+    assert least.effect[..., 0] == pytest.approx(-ladder.organic, abs=1e-8)
 
 
 def test_no_channel_has_negative_credit() -> None:
@@ -560,6 +585,19 @@ def test_one_newton_step_is_close_to_a_refit(world: CustomerDays) -> None:
     step = divided(ladders[3], entries[3]).shares - before
     real = divided(refit, entries_of(rest, ladder_pass(rest, refit)[2])).shares - before
     assert np.abs(step - real).max() < 0.25 * np.abs(real).max()
+
+
+def test_an_effect_that_is_held_at_0_is_not_known_to_be_0(world: CustomerDays) -> None:
+    """What stays at 0 in every replicate would have no interval: 0 for certain, by chance."""
+    fitted = fit_ladder(world, "none").ladder
+    stages = ladder_pass(world, fitted)[2]
+    ladders, _ = replicate_ladders(world, fitted, False, stages, 10)
+    held = (fitted.effect < 1e-5) & (fitted.organic > 1e-3)[..., None]
+    assert held.any()
+    found = np.array([ladder.effect[held] for ladder in ladders])
+    assert ((found < 0).any(axis=0) & (found > 0).any(axis=0)).all()
+    free = moving(fitted, False)
+    assert free.sum() < free.size  # a hazard at 0 from which nobody moves stays there
 
 
 CONVERTING = [
@@ -672,3 +710,22 @@ def test_the_slope_is_that_of_the_likelihood(lags: int, is_geometric: bool, clas
         )
         around[i] = (up - down) / 2e-5
     assert found == pytest.approx(around, rel=1e-6, abs=1e-7)
+
+
+def test_an_effect_of_0_has_a_slope_where_its_root_has_none() -> None:
+    days = customers(SOME)
+    ladder = random_ladder(5, lags=3, classes=1)
+    nowhere = ladder._replace(effect=np.zeros_like(ladder.effect))
+    row = coordinates(nowhere, False)
+    sums = ladder_pass(days, nowhere)[1]
+    upward = ladder.effect > 0
+    at = np.flatnonzero(row == 0.0)[-upward.sum() :]
+    assert not slope(row, nowhere, sums, False)[at].any()
+    found = plain_slope(row, nowhere, sums, False)[at]
+    around = []
+    for place in np.argwhere(upward):
+        up, down = np.zeros_like(ladder.effect), np.zeros_like(ladder.effect)
+        up[tuple(place)], down[tuple(place)] = 1e-6, -1e-6
+        values = [ladder_pass(days, nowhere._replace(effect=e))[0] for e in (up, down)]
+        around.append((values[0] - values[1]) / 2e-6)
+    assert found == pytest.approx(around, rel=1e-5, abs=1e-6)

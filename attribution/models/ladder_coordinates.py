@@ -73,29 +73,35 @@ def slope(row: Floats, ladder: Ladder, sums: Sums, is_geometric: bool) -> Floats
     """Derivatives of the log-likelihood at a row and its ladder: (P,), or (n, P) where every array
     of the sums has n in front.
     """
+    bent = np.where(_angles(row, ladder, is_geometric), 1.0, 2 * row)
+    return plain_slope(row, ladder, sums, is_geometric) * bent
+
+
+def plain_slope(row: Floats, ladder: Ladder, sums: Sums, is_geometric: bool) -> Floats:
+    """The same by hazards, shares and a free kernel themselves instead of by their roots: where
+    they are 0, their roots have no slope.
+    """
     upward, below = places(len(ladder.start))
     parts = _parts(row, ladder, is_geometric)
     entered, flat = sums.start.sum(axis=-1)[..., None], (*sums.passed.shape[:-1], -1)
     unrecorded = sums.passed - sums.recorded
     root = parts[0] ** 2 + LEAST**2
-    start = sums.start[..., below] / root - entered.sum(axis=-2) / root.sum()
     unmet = sums.effect_moves - sums.effect_days
     by_kernel = np.einsum("sjc,...sjcl->...l", ladder.effect, unmet)
     by_contact, by_activity = _contact_slopes(ladder, sums)
     share = parts[9] ** 2 + LEAST
-    by_share = sums.classes / share - sums.classes.sum(axis=-1)[..., None] / share.sum()
     return np.concatenate(
         [
-            start * 2 * parts[0],
+            sums.start[..., below] / root - entered.sum(axis=-2) / root.sum(),
             _chance_slope(sums.entry.reshape(flat), (entered - sums.entry).reshape(flat), parts[1]),
             by_contact.reshape(flat) * (1 - 2 * LEAST) * np.sin(2 * parts[2]),
-            (sums.organic_moves - sums.organic_days)[..., upward] * 2 * parts[3],
-            (unmet @ ladder.kernel)[..., upward, :].reshape(flat) * 2 * parts[4],
+            (sums.organic_moves - sums.organic_days)[..., upward],
+            (unmet @ ladder.kernel)[..., upward, :].reshape(flat),
             _kernel_slope(by_kernel, ladder.kernel, parts[5], is_geometric),
             _chance_slope(sums.recorded[..., 1:-1], unrecorded[..., 1:-1], parts[6]),
             _chance_slope(sums.left[..., None], sums.stayed[..., None], parts[7]),
-            by_activity[..., 1:] * 2 * parts[8],
-            by_share * 2 * parts[9],
+            by_activity[..., 1:],
+            sums.classes / share - sums.classes.sum(axis=-1)[..., None] / share.sum(),
         ],
         axis=-1,
     )
@@ -124,21 +130,39 @@ def information(ladder: Ladder, sums: Sums, is_geometric: bool) -> Floats:
 
 
 def moving(ladder: Ladder, is_geometric: bool, near: float = 1e-6) -> Booleans:
-    """Coordinates that are not held at a bound, (P,)."""
+    """Coordinates that are not held at a bound, (P,). An effect at 0 is not, unless nobody moves
+    there without a touch either: what customers tell of it may point below 0.
+    """
     row = coordinates(ladder, is_geometric)
     is_chance = _of_parts((1, 2, 6, 7), row, ladder, is_geometric)
-    return np.asarray((row > near**0.5) & ~(is_chance & (row > np.pi / 2 - (10 * near) ** 0.5)))
+    is_effect = _of_parts((4,), row, ladder, is_geometric)
+    free = (row > near**0.5) & ~(is_chance & (row > np.pi / 2 - (10 * near) ** 0.5))
+    upward, channels = places(len(ladder.start))[0], ladder.contact.shape[1]
+    free[is_effect] |= np.repeat(ladder.organic[upward] > near, channels)
+    return np.asarray(free)
 
 
-def stepped(row: Floats, step: Floats, like: Ladder, is_geometric: bool) -> Floats:
-    """A row after a step that leads to the top if the likelihood bends everywhere as it does here.
+def stepped(row: Floats, step: Floats, like: Ladder, is_geometric: bool) -> Ladder:
+    """The ladder after a step along `plain_slope` that leads to the top if the likelihood bends
+    everywhere as it does here.
 
-    Hazards and shares take it on their own scale, cut at 0: of the root of a hazard near 0 next to
-    nothing is known, and the square of so long a step would be any hazard at all.
+    Cut at 0, but for effects: they may go below by as much as there is of the organic hazard. A
+    ladder that was fitted has none below 0, and how far it may be from the truth needs them.
     """
-    angles = (1, 2, 5, 6, 7) if is_geometric else (1, 2, 6, 7)
-    plain = np.sqrt(np.maximum(row**2 + 2 * row * step, 0.0))
-    return np.where(_of_parts(angles, row, like, is_geometric), np.maximum(row + step, 0.0), plain)
+    is_angle = _angles(row, like, is_geometric)
+    plain = np.where(is_angle, row, row**2) + step
+    kept = np.maximum(plain, 0.0)
+    there = ladder_at(np.where(is_angle, kept, np.sqrt(kept)), like, is_geometric)
+    upward, channels = places(len(like.start))[0], like.contact.shape[1]
+    effect, found = there.effect.copy(), _parts(plain, like, is_geometric)[4]
+    least = -there.organic[upward][:, None]
+    effect[upward] = np.maximum(LEAST + found.reshape(-1, channels), least)
+    return there._replace(effect=effect)
+
+
+def _angles(row: Floats, like: Ladder, is_geometric: bool) -> Booleans:
+    """Coordinates that are angles and not roots, (P,)."""
+    return _of_parts((1, 2, 5, 6, 7) if is_geometric else (1, 2, 6, 7), row, like, is_geometric)
 
 
 def _of_parts(numbers: tuple[int, ...], row: Floats, like: Ladder, is_geometric: bool) -> Booleans:
@@ -194,11 +218,12 @@ def _contact_slopes(ladder: Ladder, sums: Sums) -> tuple[Floats, Floats]:
 
 
 def _kernel_slope(by_kernel: Floats, kernel: Floats, part: Floats, is_geometric: bool) -> Floats:
-    """Of what the shares of the kernel bring, (..., L), to the kernel's coordinates."""
+    """Of what the shares of the kernel bring, (..., L), to the kernel before it sums to 1, or to
+    the angle of its ratio.
+    """
     if not is_geometric:
-        raw = part**2 + LEAST
-        inner = by_kernel - (by_kernel @ kernel)[..., None]
-        return np.asarray(inner * 2 * part / raw.sum())
+        whole = (part**2 + LEAST).sum()
+        return np.asarray((by_kernel - (by_kernel @ kernel)[..., None]) / whole)
     ratio, lag = _chance(part), np.arange(kernel.size)
     by_ratio: Floats = (by_kernel @ (kernel * (lag - lag @ kernel)))[..., None] / ratio
     return np.asarray(by_ratio * (1 - 2 * LEAST) * np.sin(2 * part))

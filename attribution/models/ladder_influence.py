@@ -10,7 +10,7 @@ import numpy as np
 
 from attribution.customer_days import CustomerDays
 from attribution.models.ladder_chances import Ladder
-from attribution.models.ladder_coordinates import coordinates, ladder_at, moving, stepped
+from attribution.models.ladder_coordinates import coordinates, moving, plain_slope, stepped
 from attribution.models.ladder_scores import customer_scores
 from attribution.models.ladder_value import Entries, entries_without
 from attribution.paths import Floats
@@ -24,7 +24,7 @@ def replicate_ladders(
     free = moving(ladder, is_geometric)
     known = np.zeros((row.size, row.size))
     by_group = np.zeros((groups, row.size))
-    for part, scores in customer_scores(days, ladder, is_geometric):
+    for part, scores in customer_scores(days, ladder, is_geometric, plain_slope):
         known += (scores / days.weight[part, None]).T @ scores
         np.add.at(by_group, days.group[part], scores)
     known = known[np.ix_(free, free)]
@@ -32,7 +32,5 @@ def replicate_ladders(
     inverse = np.linalg.pinv(known / np.outer(unit, unit), rcond=1e-9, hermitian=True)
     steps = np.zeros_like(by_group)
     steps[:, free] = -(by_group[:, free] / unit) @ inverse / unit
-    ladders = [
-        ladder_at(stepped(row, step, ladder, is_geometric), ladder, is_geometric) for step in steps
-    ]
+    ladders = [stepped(row, step, ladder, is_geometric) for step in steps]
     return ladders, entries_without(days, entry_stages, groups)[1:]

@@ -6,30 +6,36 @@ information is the sum of the scores' outer products.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import numpy as np
 
 from attribution.customer_days import CustomerDays
 from attribution.models.ladder_chances import Ladder
-from attribution.models.ladder_coordinates import coordinates, information, slope
+from attribution.models.ladder_coordinates import (
+    coordinates,
+    information,
+    slope,
+)
 from attribution.models.ladder_pass import customer_sums
 from attribution.models.ladder_sums import Sums
 from attribution.paths import Floats
 from attribution.statistics import Booleans
+
+Slope = Callable[[Floats, Ladder, Sums, bool], Floats]
 
 ASKED = 1_500  # customers of each outcome whose scores show how the likelihood bends
 UNSEEN = 0.1  # share of the complete information that a sample of scores may have missed
 
 
 def customer_scores(
-    days: CustomerDays, ladder: Ladder, is_geometric: bool
+    days: CustomerDays, ladder: Ladder, is_geometric: bool, along: Slope = slope
 ) -> Iterator[tuple[Booleans, Floats]]:
     """Some customers at a time: which, (N,), and their weighted scores, (n, P)."""
     row = coordinates(ladder, is_geometric)
     for part, _, sums in customer_sums(days, ladder):
-        yield part, slope(row, ladder, sums, is_geometric)
+        yield part, along(row, ladder, sums, is_geometric)
 
 
 def curvature(days: CustomerDays, ladder: Ladder, sums: Sums, is_geometric: bool) -> Floats:
