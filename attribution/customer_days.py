@@ -35,6 +35,8 @@ class CustomerDays:
         Highest rung recorded before the first touch: the stage is at least that.
     last_day : int array, (N,)
         Last day followed, that of the conversion where there is one.
+    first_weekday : int array, (N,)
+        Weekday of day 0, Monday 0 to Sunday 6.
     horizon : int array, (N,)
         Last day that could have been followed, >= last_day: day of the run, or end of the window.
     converted : bool array, (N,)
@@ -61,6 +63,7 @@ class CustomerDays:
     group: Integers
     first_stage: Integers
     last_day: Integers
+    first_weekday: Integers
     horizon: Integers
     converted: Booleans
     touch_start: Integers
@@ -75,7 +78,9 @@ class CustomerDays:
         check_channels(self.channels, "customer days")
         customers = np.size(self.weight)
         sizes = {
-            **dict.fromkeys(("group", "first_stage", "last_day", "horizon"), customers),
+            **dict.fromkeys(
+                ("group", "first_stage", "last_day", "first_weekday", "horizon"), customers
+            ),
             **dict.fromkeys(("touch_start", "record_start"), customers + 1),
             **dict.fromkeys(("touch_day", "touch_channel"), np.size(self.touch_day)),
             **dict.fromkeys(("record_day", "record_rungs"), np.size(self.record_day)),
@@ -91,6 +96,7 @@ class CustomerDays:
         for wrong, what in (
             ((self.weight == 0).any(), "a customer has the weight 0"),
             ((self.first_stage < 0) | (self.first_stage > len(self.steps)), "an unknown stage"),
+            ((self.first_weekday < 0) | (self.first_weekday > 6), "no weekday"),
             ((self.last_day < 0) | (self.last_day > self.horizon), "a day beyond the horizon"),
             ((self.touch_channel < 0) | (self.touch_channel >= len(self.channels)), "no channel"),
             ((self.record_rungs <= 0) | (self.record_rungs >> len(self.steps) > 0), "no rung"),
@@ -136,7 +142,10 @@ class CustomerDays:
             self,
             **{
                 name: getattr(self, name)[chosen]
-                for name in ("weight", "group", "first_stage", "last_day", "horizon", "converted")
+                for name in (
+                    *("weight", "group", "first_stage", "last_day", "first_weekday", "horizon"),
+                    "converted",
+                )
             },
             touch_start=_starts(np.diff(self.touch_start)[chosen]),
             touch_day=self.touch_day[touches],
@@ -155,16 +164,18 @@ def read_customer_days(
     Parameters
     ----------
     customers : frame
-        Columns customer, replicate_group, weight, last_day, horizon, is_converted.
+        Columns customer, replicate_group, weight, last_day, first_weekday, horizon, is_converted.
     days : frame
         Columns customer, day, channel_index, rung, is_in_order: a touch, or the record of a rung,
         on day -1 where it came before the first touch.
     """
     customers = customers.sort_values("customer")
-    ids, group, weight, last_day, horizon, converted = take_columns(
-        "ladder_customers",
-        customers,
-        ("customer", "replicate_group", "weight", "last_day", "horizon", "is_converted"),
+    columns: tuple[str, ...] = (
+        *("customer", "replicate_group", "weight", "last_day", "first_weekday", "horizon"),
+        "is_converted",
+    )
+    ids, group, weight, last_day, first_weekday, horizon, converted = take_columns(
+        "ladder_customers", customers, columns
     )
     columns = ("customer", "day", "channel_index", "rung", "is_in_order")
     who, day, channel, rung, in_order = take_columns("ladder_days", days, columns)
@@ -188,6 +199,7 @@ def read_customer_days(
         group=group,
         first_stage=first_stage,
         last_day=last_day,
+        first_weekday=first_weekday,
         horizon=horizon,
         converted=converted.astype(np.bool_),
         touch_start=_starts(np.bincount(place[touched], minlength=ids.size)),

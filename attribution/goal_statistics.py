@@ -55,7 +55,9 @@ where (goal = $goal or goal is null)
 order by all
 """
 LADDER_CUSTOMERS = """
-select customer, replicate_group, weight, last_day, horizon, is_converted
+select
+    customer, replicate_group, weight, last_day,
+    extract(isodow from entered_on) - 1 as first_weekday, horizon, is_converted
 from statistics.ladder_customers
 where goal = $goal
 order by customer

@@ -80,6 +80,7 @@ def lived(truth: Ladder, random: np.random.Generator) -> CustomerDays:
         group=np.arange(keep.size) % 100,
         first_stage=first_stage,
         last_day=end - first,
+        first_weekday=first % 7,
         horizon=DAYS - 1 - first,
         converted=converted[keep] >= 0,
         touch_start=np.concatenate([[0], np.cumsum(np.bincount(who, minlength=keep.size))]),

@@ -12,7 +12,7 @@ from attribution.errors import InvalidPaths, ModelRefused
 from attribution.known_world import draw_world, true_values, watch
 from attribution.models.ladder import divided, ladder
 from attribution.models.ladder_chances import Ladder, chances, day_chances
-from attribution.models.ladder_choice import choose, with_classes, with_kernel
+from attribution.models.ladder_choice import choose, with_classes, with_kernel, with_weekdays
 from attribution.models.ladder_coordinates import (
     LEAST,
     _angles,
@@ -45,11 +45,16 @@ STAGES = 3  # below the conversion: two rungs
 
 
 def ladder_pass(days: CustomerDays, ladder: Ladder) -> tuple[float, Sums, np.ndarray]:
-    return pass_of_kinds(day_kinds(days, ladder.kernel.size), ladder)
+    return pass_of_kinds(day_kinds(days, ladder.kernel.size, ladder.week.shape[1]), ladder)
 
 
 def random_ladder(
-    seed: int, channels: int = 2, lags: int = 2, stages: int = STAGES, classes: int = 2
+    seed: int,
+    channels: int = 2,
+    lags: int = 2,
+    stages: int = STAGES,
+    classes: int = 2,
+    weekdays: int = 1,
 ) -> Ladder:
     random = np.random.default_rng(seed)
     upward = np.triu(np.ones((stages, stages + 1)), 1)
@@ -66,6 +71,7 @@ def random_ladder(
         gone=float(random.uniform(0.02, 0.2)),
         activity=np.append(1.0, random.uniform(1.5, 4.0, classes - 1)),
         activity_share=activity_share / activity_share.sum(),
+        week=np.column_stack([np.ones(2), random.uniform(0.4, 2.0, (2, weekdays - 1))]),
     )
 
 
@@ -80,6 +86,7 @@ def customers(rows: list[dict], channels: int = 2, steps: int = STAGES - 1) -> C
         group=np.array([row.get("group", i % 10) for i, row in enumerate(rows)]),
         first_stage=np.array([row.get("first_stage", 0) for row in rows]),
         last_day=np.array([row["last_day"] for row in rows]),
+        first_weekday=np.array([row.get("first_weekday", 0) for row in rows]),
         horizon=np.array([row.get("horizon", row["last_day"]) for row in rows]),
         converted=np.array([row.get("converted", False) for row in rows]),
         touch_start=np.cumsum([0, *map(len, touches)]),
@@ -93,9 +100,15 @@ def customers(rows: list[dict], channels: int = 2, steps: int = STAGES - 1) -> C
 
 SOME = [
     {"last_day": 4, "converted": True, "touches": [(0, 0), (2, 1)], "records": [(1, 1)]},
-    {"last_day": 4, "touches": [(0, 1)], "weight": 3.5},
+    {"last_day": 4, "touches": [(0, 1)], "weight": 3.5, "first_weekday": 1},
     {"last_day": 4, "touches": [(0, 0), (0, 1)], "records": [(2, 3)], "first_stage": 0},
-    {"last_day": 3, "touches": [(0, 0), (3, 0)], "first_stage": 1, "records": [(3, 2)]},
+    {
+        "last_day": 3,
+        "touches": [(0, 0), (3, 0)],
+        "first_stage": 1,
+        "records": [(3, 2)],
+        "first_weekday": 5,
+    },
     {"last_day": 0, "converted": True, "touches": [(0, 1)], "records": [(0, 2)], "weight": 2.0},
     {"last_day": 4, "converted": True, "touches": [(0, 0)], "first_stage": 2},
 ]
@@ -132,6 +145,7 @@ def by_hand(row: dict, ladder: Ladder) -> tuple[float, dict]:
         add(found, "start", (way[0], first))
         for day in range(last + 1):
             before, after = way[day], way[day + 1]
+            w = (row.get("first_weekday", 0) + day) % ladder.week.shape[1]
             seen = records.get(day, 0)
             is_end = row.get("converted", False) and day == last
             if before == gone:
@@ -147,19 +161,20 @@ def by_hand(row: dict, ladder: Ladder) -> tuple[float, dict]:
             if after < before:
                 chance = 0.0
                 break
-            rates = ladder.entry if day == 0 else 1 - (1 - ladder.contact) ** ladder.activity[a]
+            power = ladder.activity[a] * ladder.week[0, w]
+            rates = ladder.entry if day == 0 else 1 - (1 - ladder.contact) ** power
             if day > 0:
                 chance *= 1 - ladder.gone
                 add(found, "stayed", ())
-                add(found, "days", (a, before))
+                add(found, "days", (w, a, before))
             for c in range(channels):
                 rate = rates[before, c]
                 chance *= rate if c in touched[day] else 1 - rate
                 if c in touched[day]:
-                    place = (before, c) if day == 0 else (a, before, c)
+                    place = (before, c) if day == 0 else (w, a, before, c)
                     add(found, "entry" if day == 0 else "contact", place)
             acting = [(c, day - d) for d, c in row["touches"] if 0 <= day - d < ladder.kernel.size]
-            hazard = ladder.organic[before].copy()
+            hazard = ladder.organic[before] * ladder.week[1, w]
             for c, lag in acting:
                 hazard += ladder.effect[before, :, c] * ladder.kernel[lag]
             for j in range(before + 1, stages + 1):
@@ -168,8 +183,8 @@ def by_hand(row: dict, ladder: Ladder) -> tuple[float, dict]:
                 moved = j == after
                 chance *= 1 - np.exp(-hazard[j]) if moved else np.exp(-hazard[j])
                 weight = 1 / (1 - np.exp(-hazard[j])) if moved else 0.0
-                add(found, "organic_moves", (before, j), weight)
-                add(found, "organic_days", (before, j))
+                add(found, "organic_moves", (w, before, j), weight)
+                add(found, "organic_days", (w, before, j))
                 for c, lag in acting:
                     add(found, "effect_moves", (before, j, c, lag), weight)
                     add(found, "effect_days", (before, j, c, lag))
@@ -192,9 +207,9 @@ def by_hand(row: dict, ladder: Ladder) -> tuple[float, dict]:
 
 
 @pytest.mark.parametrize("classes", [1, 2, 3, 4])
-@pytest.mark.parametrize("lags", [1, 3])
-def test_a_pass_is_the_sum_over_every_hidden_way(classes: int, lags: int) -> None:
-    parameters = random_ladder(classes, lags=lags, classes=classes)
+@pytest.mark.parametrize(("lags", "weekdays"), [(1, 1), (3, 1), (3, 3), (1, 7)])
+def test_a_pass_is_the_sum_over_every_hidden_way(classes: int, lags: int, weekdays: int) -> None:
+    parameters = random_ladder(classes, lags=lags, classes=classes, weekdays=weekdays)
     likelihood, sums, posterior = ladder_pass(customers(SOME), parameters)
     expected = {name: np.zeros_like(getattr(sums, name)) for name in sums._fields}
     total = 0.0
@@ -214,17 +229,19 @@ def test_a_pass_is_the_sum_over_every_hidden_way(classes: int, lags: int) -> Non
         assert getattr(sums, name) == pytest.approx(values, rel=1e-9, abs=1e-12), name
 
 
-def test_runs_of_quiet_days_are_their_days_one_by_one() -> None:
+@pytest.mark.parametrize("weekdays", [1, 7])
+def test_runs_of_quiet_days_are_their_days_one_by_one(weekdays: int) -> None:
     """Thirty quiet days at once, or each alone: the same likelihood and the same sums."""
     rows = [
         {"last_day": 40, "touches": [(0, 0), (9, 1)], "records": [(20, 1)]},
-        {"last_day": 40, "touches": [(0, 1)], "converted": True, "weight": 2.0},
+        {"last_day": 40, "touches": [(0, 1)], "converted": True, "weight": 2.0, "first_weekday": 3},
     ]
-    days, parameters = customers(rows), random_ladder(7, lags=3, classes=4)
+    days = customers(rows)
+    parameters = random_ladder(7, lags=3, classes=4, weekdays=weekdays)
     likelihood, sums, _ = ladder_pass(days, parameters)
     [(_, alone, each)] = customer_sums(days, parameters)
     assert likelihood == pytest.approx(alone.sum(), rel=1e-12)
-    unweighted = log_likelihoods(day_kinds(days, parameters.kernel.size), parameters)
+    unweighted = log_likelihoods(day_kinds(days, 3, weekdays), parameters)
     assert unweighted * days.weight == pytest.approx(alone, rel=1e-12)
     for name in sums._fields:
         total = getattr(each, name).sum(axis=0)
@@ -277,7 +294,7 @@ def test_customers_who_convert_on_their_first_day_have_no_quiet_days() -> None:
     likelihood, sums, _ = ladder_pass(customers(rows), parameters)
     assert likelihood == pytest.approx(sum(np.log(by_hand(r, parameters)[0]) for r in rows))
     assert sums.days.sum() == 0
-    assert len(chances(parameters, 0).powers) == 2  # the first two of which are read always
+    assert day_kinds(customers(rows), 1).longest == 1  # one power of a quiet day is read always
 
 
 def test_who_converts_has_not_left() -> None:
@@ -317,6 +334,7 @@ def days_of(variant: str, confounding: float, seed: int, size: int) -> CustomerD
             rows.append(
                 {
                     "last_day": end - first,
+                    "first_weekday": first % 7,
                     "horizon": len(touched) - 1 - first,
                     "converted": bool(converted >= 0),
                     "first_stage": int(rung[: first + 1].max()),
@@ -333,11 +351,16 @@ def days_of(variant: str, confounding: float, seed: int, size: int) -> CustomerD
 
 
 @pytest.mark.parametrize("shape", LAGS)
+@pytest.mark.parametrize("weekly", [False, True])
 @pytest.mark.parametrize("several", [False, True])
-def test_the_likelihood_never_falls(world: CustomerDays, shape, several: bool) -> None:
+def test_the_likelihood_never_falls(
+    world: CustomerDays, shape, several: bool, weekly: bool
+) -> None:
     parameters = first_guess(world, shape)
     if several:
         parameters = with_classes(parameters)
+    if weekly:
+        parameters = with_weekdays(parameters)
     reached = -np.inf
     for _ in range(12):
         likelihood, sums, _ = ladder_pass(world, parameters)
@@ -370,10 +393,10 @@ def test_the_same_bits_and_the_same_hilltop(several: bool) -> None:
     assert shares[0] == pytest.approx(shares[1], abs=1e-6)
 
 
-@pytest.mark.parametrize("lags", [1, 3])
-def test_values_are_what_simulated_customers_do(lags: int) -> None:
+@pytest.mark.parametrize(("lags", "weekdays"), [(1, 1), (3, 1), (3, 7)])
+def test_values_are_what_simulated_customers_do(lags: int, weekdays: int) -> None:
     """The g-formula against customers drawn one by one from the same parameters."""
-    parameters = random_ladder(11, lags=lags)
+    parameters = random_ladder(11, lags=lags, weekdays=weekdays)
     parameters = parameters._replace(
         organic=parameters.organic * 0.15, effect=parameters.effect * 0.4
     )
@@ -381,6 +404,7 @@ def test_values_are_what_simulated_customers_do(lags: int) -> None:
         touched=np.array([[True, False], [True, True]]),
         weight=np.array([[[0.2, 0.1, 0.1], [0.1, 0.1, 0.0]], [[0.1, 0.0, 0.0], [0.1, 0.1, 0.1]]]),
         followed=np.array([1.0, 1.0, 0.8, 0.8, 0.5, 0.5]),
+        weekday=np.eye(7)[5],
     )
     sets = all_sets(2)
     found = conversion_chances(parameters, entries, sets)
@@ -390,12 +414,14 @@ def test_values_are_what_simulated_customers_do(lags: int) -> None:
         drawn = random.choice(12, size, p=entries.weight.ravel())
         stage = drawn % 3
         today = entries.touched[drawn // 3 % 2] & members
-        contact = np.stack([parameters.contact_in(a) for a in parameters.activity])
         horizon = random.random(size)
         history = [np.zeros_like(today)] * lags
         alive = np.ones(size, dtype=bool)
         converted = np.zeros(size, dtype=bool)
         for day, followed in enumerate(entries.followed):
+            often, fast = parameters.week[:, (5 + day) % weekdays]
+            power = parameters.activity[:, None, None] * often
+            contact = 1 - (1 - parameters.contact) ** power
             if day:
                 alive &= random.random(size) >= parameters.gone
                 today = (
@@ -404,7 +430,7 @@ def test_values_are_what_simulated_customers_do(lags: int) -> None:
             history = [today, *history[:-1]]
             here = np.minimum(stage, 2)
             exposure = sum(k * x for k, x in zip(parameters.kernel, history, strict=True))
-            hazard = parameters.organic[here] + np.einsum(
+            hazard = parameters.organic[here] * fast + np.einsum(
                 "njc,nc->nj", parameters.effect[here], exposure
             )
             events = random.random(hazard.shape) < -np.expm1(-hazard)
@@ -574,6 +600,31 @@ def test_many_contacts_of_an_active_customer_are_not_a_high_stage() -> None:
     assert abs(recorded["several"] - 0.7) < 0.06 < 0.12 < abs(recorded["one"] - 0.7)
 
 
+def test_a_day_on_which_more_happens_of_everything_is_no_effect() -> None:
+    """Where weekdays differ in contacts and in organic moves, a channel without effect is met more
+    often on days on which customers move more often anyway.
+    """
+    days = days_of("weekly bursts", 0.0, 1, 12_000)
+    choice = choose(days, 7)
+    assert choice.held_out["weekdays"] > choice.held_out["one_class"] + 1
+    for factors in choice.start.week:  # 1.9 on two days, 0.64 on the others
+        assert factors[1] == pytest.approx(1, abs=0.15)
+        assert factors[2:] == pytest.approx(0.64 / 1.9, abs=0.06)
+    values = true_values(draw_world("weekly bursts", 0.0, 1), 60_000, 5)
+    truth = shapley_values(values)
+    truth, organic = truth / truth.sum(), values[0] / values[-1]
+    error, missed, without_effect = {}, {}, {}
+    for name, start in (("weekdays", choice.start), ("alike", first_guess(days, "none"))):
+        fitted = fit_ladder(days, "none", start, far=True)
+        found = divided(fitted.ladder, entries_of(days, fitted.entry_stages))
+        among = found.shares / found.shares.sum()
+        error[name], without_effect[name] = np.abs(among - truth).mean(), among[-1]
+        missed[name] = abs(found.organic - organic)
+    assert error["weekdays"] < 0.007 < error["alike"]
+    assert without_effect["weekdays"] < 0.002 < 0.005 < without_effect["alike"]
+    assert missed["weekdays"] < 0.01 < 0.03 < missed["alike"]
+
+
 def test_one_newton_step_is_close_to_a_refit(world: CustomerDays) -> None:
     """Without a tenth of the customers, the parameters move as a fit without them would."""
     fitted = fit_ladder(world, "none").ladder
@@ -632,6 +683,7 @@ def test_steps_in_the_wrong_order_are_refused() -> None:
     people = pd.DataFrame(
         {
             "customer": range(60), "replicate_group": 0, "weight": 1.0, "last_day": 9,
+            "first_weekday": 0,
             "horizon": 9, "is_converted": True,
         }
     )  # fmt: skip
@@ -692,11 +744,13 @@ def test_a_lift_that_nobody_could_have_made_is_refused(world: CustomerDays) -> N
         )  # fmt: skip
 
 
-@pytest.mark.parametrize("classes", [1, 3])
+@pytest.mark.parametrize(("classes", "weekdays"), [(1, 1), (3, 1), (1, 4), (3, 7)])
 @pytest.mark.parametrize(("lags", "is_geometric"), [(1, False), (3, False), (3, True)])
-def test_the_slope_is_that_of_the_likelihood(lags: int, is_geometric: bool, classes: int) -> None:
+def test_the_slope_is_that_of_the_likelihood(
+    lags: int, is_geometric: bool, classes: int, weekdays: int
+) -> None:
     days = customers(SOME)
-    like = random_ladder(5, lags=lags, classes=classes)
+    like = random_ladder(5, lags=lags, classes=classes, weekdays=weekdays)
     row = coordinates(like, is_geometric)
     here = ladder_at(row, like, is_geometric)
     found = slope(row, here, ladder_pass(days, here)[1], is_geometric)

@@ -24,6 +24,7 @@ from attribution.paths import Floats
 from attribution.statistics import Booleans
 
 ONE_CLASS = np.ones(1)
+ALIKE = np.ones((2, 1))  # weekdays
 SURELY = 1e-9  # chance that a class is not met where it is met for certain
 
 
@@ -43,6 +44,8 @@ class Ladder(NamedTuple):
     gone : chance per day to have left in silence
     activity : (A,) contact rates of a class as multiples of those of the first, which has 1
     activity_share : (A,) share of customers in it, sums to 1
+    week : (2, W) contact rates, and organic hazards, by weekday as multiples of those on the first,
+        which has 1. W is 7, or 1 where all weekdays are alike
     """
 
     start: Floats
@@ -55,10 +58,19 @@ class Ladder(NamedTuple):
     gone: float
     activity: Floats = ONE_CLASS
     activity_share: Floats = ONE_CLASS
+    week: Floats = ALIKE
 
     def contact_in(self, activity: float) -> Floats:
-        """Chance of a touch on a later day in a class, (J, K)."""
-        return np.asarray(-np.expm1(activity * np.log1p(-self.contact)))
+        """Chance of a touch on a later day in a class, (J, K), on a mean weekday."""
+        return np.asarray(-np.expm1(activity * self.week[0].mean() * np.log1p(-self.contact)))
+
+    def mean_organic(self) -> Floats:
+        """Organic hazards on a mean weekday, (J, J + 1)."""
+        return np.asarray(self.organic * self.week[1].mean())
+
+    def organic_by_weekday(self) -> Floats:
+        """Organic hazards, (W, J, J + 1)."""
+        return np.asarray(self.organic * self.week[1][:, None, None])
 
 
 class Chances(NamedTuple):
@@ -67,10 +79,12 @@ class Chances(NamedTuple):
     log_share : lanes, logarithm of the share of customers in each class
     entered : (J,) chance of no touch at all on day 0, entry_odds : (J, K) by which a touch
         multiplies it
-    untouched : (J,) of lanes, chance of neither a touch on a later day nor having left,
-        contact_odds : (J, K) of lanes
+    untouched : (W, J) of lanes, chance of neither a touch on a later day nor having left,
+        contact_odds : (W, J, K) of lanes
+    organic : (W, J, J + 1) hazards
     unseen : (J, J + 1) chance that a move leaves no record
-    powers : (days + 1, J + 1, J + 1) of lanes, of the matrix of a quiet day; its last state is gone
+    powers : (W * (longest + 1), J + 1, J + 1) of lanes, products of the matrices of quiet days, by
+        run as in DayKinds; their last state is gone
     """
 
     log_share: Floats
@@ -78,6 +92,7 @@ class Chances(NamedTuple):
     entry_odds: Floats
     untouched: Floats
     contact_odds: Floats
+    organic: Floats
     unseen: Floats
     powers: Floats
 
@@ -122,12 +137,14 @@ def record_chance(stage, k, rungs, recorded):  # type: ignore[no-untyped-def]
     return chance
 
 
-def chances(ladder: Ladder, days: int) -> Chances:
-    """Chances for as many days in a row."""
-    # (J, K, A), as far from certain as a contact is in the first class
-    unmet = np.maximum((1.0 - ladder.contact)[..., None] ** ladder.activity, SURELY)
-    untouched = in_lanes((1.0 - ladder.gone) * np.prod(unmet, axis=1))
-    unseen, powers = _quiet(ladder, untouched, max(days, 1))
+def chances(ladder: Ladder, longest: int) -> Chances:
+    """Chances for as many quiet days in a row."""
+    power = ladder.week[0][:, None, None, None] * ladder.activity
+    # (W, J, K, A), as far from certain as a contact is in the first class
+    unmet = np.maximum((1.0 - ladder.contact)[..., None] ** power, SURELY)
+    untouched = in_lanes((1.0 - ladder.gone) * np.prod(unmet, axis=2))
+    organic = ladder.organic_by_weekday()
+    unseen, powers = _quiet(ladder, untouched, organic, longest)
     log_share = np.full(LANES, -np.inf)
     log_share[: ladder.activity.size] = np.log(ladder.activity_share)
     return Chances(
@@ -136,23 +153,50 @@ def chances(ladder: Ladder, days: int) -> Chances:
         entry_odds=ladder.entry / (1.0 - ladder.entry),
         untouched=untouched,
         contact_odds=in_lanes(1.0 / unmet - 1.0),
+        organic=organic,
         unseen=unseen,
         powers=powers,
     )
 
 
 @compiled()
-def _quiet(ladder, untouched, days):  # type: ignore[no-untyped-def]
-    """Chances that a move leaves no record, and the powers of the matrix of a quiet day."""
-    stages = len(ladder.organic)
-    size = stages + 1
-    unseen, quiet = np.zeros((stages, size)), np.zeros((size, size, LANES))
-    powers = np.zeros((days + 1, size, size, LANES))
-    chance, event = np.zeros(size), np.zeros(size)
+def _quiet(ladder, untouched, organic, longest):  # type: ignore[no-untyped-def]
+    """Chances that a move leaves no record, and what runs of quiet days do."""
+    weekdays, stages, size = organic.shape
+    unseen, quiet = np.zeros((stages, size)), np.zeros((weekdays, size, size, LANES))
+    powers = np.zeros((weekdays * (longest + 1), size, size, LANES))
     for s in range(stages):
         for k in range(s, size):
-            event[k] = -math.expm1(-ladder.organic[s, k])
             unseen[s, k] = record_chance(s, k, 0, ladder.recorded)
+    for w in range(weekdays):
+        _quiet_day(ladder, untouched[w], organic[w], unseen, quiet[w])
+        first = w * (longest + 1)
+        for a in range(len(ladder.activity)):
+            for s in range(size):
+                powers[first, s, s, a] = 1.0
+    for w in range(weekdays):
+        first = w * (longest + 1)
+        for n in range(1, longest + 1):
+            day = quiet[(w + n - 1) % weekdays]
+            for s in range(size):
+                for k in range(s, size):
+                    ways = ZEROS
+                    for j in range(s, k + 1):
+                        ways = plus(
+                            ways, times(lanes(powers[first + n - 1, s, j]), lanes(day[j, k]))
+                        )
+                    put(powers[first + n, s, k], ways)
+    return unseen, powers
+
+
+@compiled()
+def _quiet_day(ladder, untouched, organic, unseen, quiet):  # type: ignore[no-untyped-def]
+    """Fills the matrix of a quiet day, (J + 1, J + 1) of lanes."""
+    stages = len(organic)
+    chance, event = np.zeros(stages + 1), np.zeros(stages + 1)
+    for s in range(stages):
+        for k in range(s, stages + 1):
+            event[k] = -math.expm1(-organic[s, k])
         move_chances(event, s, stages, chance)
         for a in range(len(ladder.activity)):
             for k in range(s, stages):  # a conversion is never quiet
@@ -160,16 +204,6 @@ def _quiet(ladder, untouched, days):  # type: ignore[no-untyped-def]
             quiet[s, stages, a] = ladder.gone
     for a in range(len(ladder.activity)):
         quiet[stages, stages, a] = 1.0
-        for s in range(size):
-            powers[0, s, s, a] = 1.0
-    for n in range(1, days + 1):
-        for s in range(size):
-            for k in range(s, size):
-                ways = ZEROS
-                for j in range(s, k + 1):
-                    ways = plus(ways, times(lanes(powers[n - 1, s, j]), lanes(quiet[j, k])))
-                put(powers[n, s, k], ways)
-    return unseen, powers
 
 
 def day_chances(days: DayKinds, ladder: Ladder, common: Chances) -> DayChances:
@@ -184,12 +218,12 @@ def _day_chances(days, ladder, common):  # type: ignore[no-untyped-def]
     silent = np.zeros(count, dtype=np.bool_)
     chance, hazard = np.zeros(size), np.zeros(size)
     for kind in range(count):
-        rungs, is_last = days.rungs[kind], days.is_last[kind]
+        rungs, is_last, weekday = days.rungs[kind], days.is_last[kind], days.weekday[kind]
         touched = _meet(kind, days, common, met)
         silent[kind] = not (touched or rungs or is_last)
         for s in range(stages):
             for k in range(s + 1, size):
-                hazard[k] = ladder.organic[s, k]
+                hazard[k] = common.organic[weekday, s, k]
             for t in range(days.touch_start[kind], days.touch_start[kind + 1]):
                 channel, lag = days.touch_channel[t], days.touch_lag[t]
                 for k in range(s + 1, size):
@@ -209,15 +243,15 @@ def _day_chances(days, ladder, common):  # type: ignore[no-untyped-def]
 @compiled()
 def _meet(kind, days, common, met):  # type: ignore[no-untyped-def]
     """Fills the chances of the touches of a kind of day, by stage; whether there is any."""
-    is_first, touched = days.is_first[kind], False
+    is_first, weekday, touched = days.is_first[kind], days.weekday[kind], False
     for s in range(met.shape[1]):
-        chance = all_of(common.entered[s]) if is_first else lanes(common.untouched[s])
+        chance = all_of(common.entered[s]) if is_first else lanes(common.untouched[weekday, s])
         for t in range(days.touch_start[kind], days.touch_start[kind + 1]):
             if days.touch_lag[t] == 0:
                 touched, channel = True, days.touch_channel[t]
                 if is_first:
                     chance = scaled(chance, common.entry_odds[s, channel])
                 else:
-                    chance = times(chance, lanes(common.contact_odds[s, channel]))
+                    chance = times(chance, lanes(common.contact_odds[weekday, s, channel]))
         put(met[kind, s], chance)
     return touched

@@ -1,5 +1,5 @@
-"""What form the ladder takes: how long a touch acts, and whether customers differ in how often they
-are met. Chosen by the likelihood of customers whom it was not fitted on.
+"""What form the ladder takes: how long a touch acts, whether customers differ in how often they are
+met, and whether weekdays differ. Chosen by the likelihood of customers whom it was not fitted on.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import numpy as np
 from attribution.customer_days import CustomerDays
 from attribution.models.ladder_chances import Ladder
 from attribution.models.ladder_days import day_kinds
-from attribution.models.ladder_em import LAGS, Shape, first_guess, fit_ladder, geometric
+from attribution.models.ladder_em import LAGS, Shape, begun, first_guess, fit_ladder, geometric
 from attribution.models.ladder_pass import log_likelihoods
 from attribution.paths import Floats
 
@@ -30,8 +30,8 @@ class Choice:
     shape : none, geometric, free
         Of the kernel.
     held_out : mapping of str to float
-        Log-likelihood per customer held out: of each kernel, and `one_class` and
-        `several_classes` of activity without one.
+        Log-likelihood per customer held out: of each kernel, and without one of `one_class` and
+        `several_classes` of activity, and of `weekdays` that differ.
     start : Ladder
         Of that form, near the top: where the full fit may start.
     """
@@ -56,6 +56,11 @@ def with_classes(ladder: Ladder) -> Ladder:
     )
 
 
+def with_weekdays(ladder: Ladder) -> Ladder:
+    """The same ladder with weekdays that may differ."""
+    return ladder._replace(week=np.ones((2, 7)))
+
+
 def choose(days: CustomerDays, seed: int) -> Choice:
     """The form that makes customers likely whom it was not fitted on; the simplest of equals.
 
@@ -72,6 +77,12 @@ def choose(days: CustomerDays, seed: int) -> Choice:
     several = _is_gain(judged["several_classes"] - judged["one_class"])
     ladders: dict[Shape, Ladder] = {"none": uneven if several else plain}
     judged["none"] = judged["several_classes" if several else "one_class"]
+    # what a weekday does is hardly hidden: few steps tell nearly all of it
+    weekdays = begun(train, "none", with_weekdays(ladders["none"]))
+    judged["weekdays"] = _held_out(test, weekdays)
+    if _is_gain(judged["weekdays"] - judged["none"]):
+        ladders["none"] = fit_ladder(train, "none", weekdays, NEAR).ladder
+        judged["none"] = _held_out(test, ladders["none"])
     chosen: Shape = "none"
     kernels: tuple[Shape, ...] = ("geometric", "free")
     for shape in kernels:
@@ -94,7 +105,8 @@ def _halves(days: CustomerDays, seed: int) -> tuple[CustomerDays, CustomerDays]:
 
 
 def _held_out(days: CustomerDays, ladder: Ladder) -> Floats:
-    return days.weight * log_likelihoods(day_kinds(days, ladder.kernel.size), ladder)
+    kinds = day_kinds(days, ladder.kernel.size, ladder.week.shape[1])
+    return days.weight * log_likelihoods(kinds, ladder)
 
 
 def _is_gain(gain: Floats) -> bool:

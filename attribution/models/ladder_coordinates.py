@@ -19,8 +19,8 @@ LEAST = 1e-9  # hazards and chances are kept this far from their bounds, so that
 
 
 def coordinates(ladder: Ladder, is_geometric: bool) -> Floats:
-    """The row, (P,): start, entry, contact, organic, effect, kernel, recorded, gone, activity of
-    all classes but the first, their shares.
+    """The row, (P,): start, entry, contact, organic, effect, kernel, recorded, gone, factors
+    of all weekdays but the first, activity of all classes but the first, their shares.
     """
     upward, below = places(len(ladder.start))
     kernel = ladder.kernel
@@ -34,6 +34,7 @@ def coordinates(ladder: Ladder, is_geometric: bool) -> Floats:
             [_angle(kernel[1] / kernel[0])] if is_geometric else np.sqrt(kernel),
             _angle(ladder.recorded[1:-1]),
             [_angle(ladder.gone)],
+            np.sqrt(ladder.week[:, 1:]).ravel(),
             np.sqrt(ladder.activity[1:]),
             np.sqrt(ladder.activity_share),
         ]
@@ -41,7 +42,9 @@ def coordinates(ladder: Ladder, is_geometric: bool) -> Floats:
 
 
 def ladder_at(row: Floats, like: Ladder, is_geometric: bool) -> Ladder:
-    """The inverse of `coordinates`, of a ladder with as many stages, channels, lags and classes."""
+    """The inverse of `coordinates`, of a ladder with as many stages, channels, lags, classes and
+    weekdays.
+    """
     stages, channels = like.contact.shape
     upward, below = places(stages)
     parts = _parts(row, like, is_geometric)
@@ -52,7 +55,7 @@ def ladder_at(row: Floats, like: Ladder, is_geometric: bool) -> Ladder:
     recorded = like.recorded.copy()
     recorded[1:-1] = _chance(parts[6])
     kernel = parts[5] ** 2 + LEAST
-    activity_share = parts[9] ** 2 + LEAST
+    activity_share = parts[10] ** 2 + LEAST
     if is_geometric:
         kernel = _chance(parts[5][0]) ** np.arange(like.kernel.size)
     return Ladder(
@@ -64,8 +67,9 @@ def ladder_at(row: Floats, like: Ladder, is_geometric: bool) -> Ladder:
         kernel=kernel / kernel.sum(),
         recorded=recorded,
         gone=float(_chance(parts[7][0])),
-        activity=np.append(1.0, parts[8] ** 2 + LEAST),
+        activity=np.append(1.0, parts[9] ** 2 + LEAST),
         activity_share=activity_share / activity_share.sum(),
+        week=np.column_stack([np.ones(2), parts[8].reshape(2, -1) ** 2 + LEAST]),
     )
 
 
@@ -88,18 +92,22 @@ def plain_slope(row: Floats, ladder: Ladder, sums: Sums, is_geometric: bool) -> 
     root = parts[0] ** 2 + LEAST**2
     unmet = sums.effect_moves - sums.effect_days
     by_kernel = np.einsum("sjc,...sjcl->...l", ladder.effect, unmet)
-    by_contact, by_activity = _contact_slopes(ladder, sums)
-    share = parts[9] ** 2 + LEAST
+    by_contact, by_activity, by_contact_week = _contact_slopes(ladder, sums)
+    unmoved = sums.organic_moves - sums.organic_days
+    by_organic_week = (ladder.organic * unmoved).sum(axis=(-2, -1))
+    share = parts[10] ** 2 + LEAST
     return np.concatenate(
         [
             sums.start[..., below] / root - entered.sum(axis=-2) / root.sum(),
             _chance_slope(sums.entry.reshape(flat), (entered - sums.entry).reshape(flat), parts[1]),
             by_contact.reshape(flat) * (1 - 2 * LEAST) * np.sin(2 * parts[2]),
-            (sums.organic_moves - sums.organic_days)[..., upward],
+            np.einsum("w,...wsj->...sj", ladder.week[1], unmoved)[..., upward],
             (unmet @ ladder.kernel)[..., upward, :].reshape(flat),
             _kernel_slope(by_kernel, ladder.kernel, parts[5], is_geometric),
             _chance_slope(sums.recorded[..., 1:-1], unrecorded[..., 1:-1], parts[6]),
             _chance_slope(sums.left[..., None], sums.stayed[..., None], parts[7]),
+            by_contact_week[..., 1:],
+            by_organic_week[..., 1:],
             by_activity[..., 1:],
             sums.classes / share - sums.classes.sum(axis=-1)[..., None] / share.sum(),
         ],
@@ -117,13 +125,15 @@ def information(ladder: Ladder, sums: Sums, is_geometric: bool) -> Floats:
     known: list[Floats | list[Floats]] = [
         np.full(int(below.sum()), sums.start.sum()),
         np.repeat(sums.start.sum(axis=1), channels),
-        np.repeat(ladder.activity @ sums.days, channels),
-        sums.organic_days[upward],
+        np.repeat(np.einsum("w,a,waj->j", ladder.week[0], ladder.activity, sums.days), channels),
+        np.tensordot(ladder.week[1], sums.organic_days, 1)[upward],
         (sums.effect_days @ ladder.kernel)[upward].ravel(),
         np.full(1 if is_geometric else ladder.kernel.size, moves.sum()),
         sums.passed[1:-1],
         [sums.left + sums.stayed],
-        (sums.contact.sum(axis=(1, 2)) / ladder.activity)[1:],
+        (sums.contact.sum(axis=(1, 2, 3)) / ladder.week[0])[1:],
+        (ladder.organic * sums.organic_days).sum(axis=(1, 2))[1:],
+        (sums.contact.sum(axis=(0, 2, 3)) / ladder.activity)[1:],
         np.full(ladder.activity.size, sums.start.sum()),
     ]
     return 4 * np.maximum(np.concatenate(known), 1.0)
@@ -182,7 +192,7 @@ def _parts(row: Floats, like: Ladder, is_geometric: bool) -> list[Floats]:
     moves = stages * (stages + 1) // 2
     sizes = [stages * (stages + 1) // 2, stages * channels, stages * channels, moves]
     sizes += [moves * channels, 1 if is_geometric else like.kernel.size, stages - 1, 1]
-    sizes += [like.activity.size - 1]
+    sizes += [2 * (like.week.shape[1] - 1), like.activity.size - 1]
     return np.split(row, np.cumsum(sizes))
 
 
@@ -204,17 +214,19 @@ def _chance_slope(hit: Floats, missed: Floats, angle: Floats) -> Floats:
     return np.asarray((hit / chance - missed / (1 - chance)) * (1 - 2 * LEAST) * np.sin(2 * angle))
 
 
-def _contact_slopes(ladder: Ladder, sums: Sums) -> tuple[Floats, Floats]:
-    """By the contact chances, (..., J, K), and by the activity of the classes, (..., A): a day
-    without a touch has the chance (1 - contact)^activity.
+def _contact_slopes(ladder: Ladder, sums: Sums) -> tuple[Floats, Floats, Floats]:
+    """By the contact chances, (..., J, K), by the activity of the classes, (..., A), and by the
+    contact factors of the weekdays, (..., W): a day without a touch has the chance
+    (1 - contact)^(activity * factor).
     """
     log_unmet = np.log1p(-ladder.contact)
-    activity = ladder.activity[:, None, None]
-    met = -np.expm1(activity * log_unmet)
+    power = ladder.week[0][:, None] * ladder.activity
+    met = -np.expm1(power[:, :, None, None] * log_unmet)
     # what a touch tells beyond a day without one
     excess: Floats = sums.contact / met - sums.days[..., None]
-    by_contact = (activity * excess).sum(axis=-3) / (1 - ladder.contact)
-    return by_contact, -(excess * log_unmet).sum(axis=(-2, -1))
+    by_contact = np.einsum("wa,...wajk->...jk", power, excess) / (1 - ladder.contact)
+    by_power: Floats = -(excess * log_unmet).sum(axis=(-2, -1))
+    return by_contact, ladder.week[0] @ by_power, by_power @ ladder.activity
 
 
 def _kernel_slope(by_kernel: Floats, kernel: Floats, part: Floats, is_geometric: bool) -> Floats:

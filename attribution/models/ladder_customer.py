@@ -36,7 +36,7 @@ def forward_days(i, days, begin, gone, powers, moves, met, silent, kind, forward
     Parameters
     ----------
     begin : (J, J) share of customers by stage and highest rung recorded when day 0 begins
-    powers : (longest + 1, J + 1, J + 1) of lanes, of the matrix of a quiet day
+    powers : (W * (longest + 1), J + 1, J + 1) of lanes, what runs of quiet days do
     moves : (P, J, J + 1) chance of the move and of its records, by kind of day
     met : (P, J) of lanes, chance of the day's touches
     silent : (P,) whether a customer may have left on such a day
@@ -53,12 +53,12 @@ def forward_days(i, days, begin, gone, powers, moves, met, silent, kind, forward
         put(forward[0, s], scaled(ONES, begin[s, days.first_stage[i]]))
     last = days.item_start[i + 1]
     for item in range(days.item_start[i], last + 1):
-        length = days.quiet_before[item] if item < last else days.quiet_after[i]
-        if length:
+        run = days.quiet_before[item] if item < last else days.quiet_after[i]
+        if run:
             for k in range(size):
                 mass = ZEROS
                 for s in range(k + 1):
-                    mass = plus(mass, times(lanes(forward[row, s]), lanes(powers[length, s, k])))
+                    mass = plus(mass, times(lanes(forward[row, s]), lanes(powers[run, s, k])))
                 put(forward[row + 1, k], mass)
             row += 1
             product = _to_one(forward[row], product)
@@ -122,8 +122,8 @@ def backward_days(  # type: ignore[no-untyped-def]
     weight : lanes, customers that it stands for, by how likely it is of each class
     told : (., J, J + 1) expected moves, added to row `told_row[item]` for each day
     present : (., J) of lanes, expected customers who have not left, to the same row
-    quiet_sums : (longest + 1, J + 1, J + 1) of lanes, sums of a b' / (a T^n b), by length n of the
-        run, with mass a before and b after it
+    quiet_sums : (W * (longest + 1), J + 1, J + 1) of lanes, sums of a b' / (a T b), by run, with
+        mass a before and b after it
     posterior : (J,) of lanes, in each lane with the sum 1
     """
     stages, size = moves.shape[1], moves.shape[2]
@@ -140,10 +140,10 @@ def backward_days(  # type: ignore[no-untyped-def]
                 forward[row], kind[item], told_row[item], weight, gone, moves, met, silent, told,
                 present, backward, before,
             )  # fmt: skip
-        length = days.quiet_before[item] if item < last else days.quiet_after[i]
-        if length:
+        run = days.quiet_before[item] if item < last else days.quiet_after[i]
+        if run:
             row -= 1
-            _back_a_run(forward[row], weight, powers[length], quiet_sums[length], backward, before)
+            _back_a_run(forward[row], weight, powers[run], quiet_sums[run], backward, before)
     mass = ZEROS
     for s in range(stages):
         mass = plus(mass, times(lanes(forward[0, s]), lanes(backward[s])))

@@ -3,7 +3,7 @@
 Days on which the same channels touched, the same touches still act and the same rungs were recorded
 are of one kind: the chances of a move are computed once for all of them, and what they tell of the
 parameters is added up once. Days without any of it are quiet, and a run of n of them is one power
-of one matrix.
+of one matrix, or, where weekdays differ, the product of the matrices of its days.
 """
 
 from __future__ import annotations
@@ -22,13 +22,14 @@ class DayKinds(NamedTuple):
 
     weight, first_stage : (N,) as in CustomerDays
     item_start : (N + 1,) days of customer i are item_start[i] up to item_start[i + 1]
-    quiet_before : (I,) quiet days before each
-    quiet_after : (N,) quiet days after the last
+    quiet_before : (I,) run of quiet days before each, quiet_after : (N,) after the last: weekday of
+        its first day * (longest + 1) + length, 0 for none
     kind : (I,)
     touch_start : (P + 1,) touches that act on a day of a kind, by channel and age in days:
     touch_channel, touch_lag : (T,)
     rungs : (P,) recorded on such a day, as bits
     is_first, is_last : (P,) whether it is day 0, and whether it is that of the conversion
+    weekday : (P,)
     longest : longest run of quiet days
     """
 
@@ -44,12 +45,17 @@ class DayKinds(NamedTuple):
     rungs: Integers
     is_first: Booleans
     is_last: Booleans
+    weekday: Integers
     longest: int
 
 
-def day_kinds(days: CustomerDays, lags: int, one_by_one: bool = False) -> DayKinds:
+def day_kinds(
+    days: CustomerDays, lags: int, weekdays: int = 1, one_by_one: bool = False
+) -> DayKinds:
     """Kinds of days where a touch acts for `lags` days; with `one_by_one`, a quiet day is of a
     kind like any other.
+
+    weekdays : 7, or 1 where all are alike
     """
     span = int(days.last_day.max()) + 1
     first_place = np.arange(days.customers) * span
@@ -68,20 +74,24 @@ def day_kinds(days: CustomerDays, lags: int, one_by_one: bool = False) -> DayKin
     item = np.searchsorted(items, touching)
     order = np.lexsort((codes, item))
     starts = np.concatenate([[0], np.cumsum(np.bincount(item, minlength=items.size))])
-    one_of, kind = _alike(2 * (2 * rungs + is_last) + is_first, starts, codes[order])
+    customer, day = np.divmod(items, span)
+    weekday = (days.first_weekday[customer] + day) % weekdays
+    flags = 2 * (2 * (weekdays * rungs + weekday) + is_last) + is_first
+    one_of, kind = _alike(flags, starts, codes[order])
     counts = np.diff(starts)[one_of]
     chosen = np.repeat(starts[one_of], counts) + _counted(counts)
-    customer = items // span
     item_start = np.searchsorted(customer, np.arange(days.customers + 1))
     before = np.diff(items, prepend=-1) - 1
     before[item_start[:-1]] = 0  # day 0 has a touch, and is no quiet day
-    after = days.last_day - items[item_start[1:] - 1] % span
+    last = item_start[1:] - 1
+    after = days.last_day - day[last]
+    longest = max(1, int(before.max()), int(after.max()))
     return DayKinds(
         weight=days.weight,
         first_stage=days.first_stage,
         item_start=item_start,
-        quiet_before=before,
-        quiet_after=after,
+        quiet_before=_run(weekday - before, before, weekdays, longest),
+        quiet_after=_run(weekday[last] + 1, after, weekdays, longest),
         kind=kind,
         touch_start=np.concatenate([[0], np.cumsum(counts)]),
         touch_channel=codes[order][chosen] // lags,
@@ -89,8 +99,13 @@ def day_kinds(days: CustomerDays, lags: int, one_by_one: bool = False) -> DayKin
         rungs=rungs[one_of],
         is_first=is_first[one_of],
         is_last=is_last[one_of],
-        longest=int(max(before.max(), after.max())),
+        weekday=weekday[one_of],
+        longest=longest,
     )
+
+
+def _run(weekday: Integers, length: Integers, weekdays: int, longest: int) -> Integers:
+    return np.where(length > 0, weekday % weekdays * (longest + 1) + length, 0)
 
 
 def _acting(days: CustomerDays, lags: int, span: int) -> tuple[Integers, Integers]:

@@ -99,7 +99,7 @@ def fit_ladder(
         where it is not reached; never a half-converged answer.
     """
     ladder = start or first_guess(days, shape)
-    kinds = day_kinds(days, ladder.kernel.size)
+    kinds = day_kinds(days, ladder.kernel.size, ladder.week.shape[1])
     passes, reached, steps = 0, -np.inf, FEW_STEPS if start and not far else EM_STEPS
     for _ in range(ROUNDS):
         ladder, sums = _em_steps(kinds, ladder, shape, steps, reached)
@@ -111,6 +111,12 @@ def fit_ladder(
             reached, sums, entry_stages = ladder_pass(kinds, ladder)
             return Fitted(ladder, shape, reached, passes + 1, sums, entry_stages)
     raise ConvergenceError(f"ladder: not at rest after {passes} passes; sample more customers")
+
+
+def begun(days: CustomerDays, shape: Shape, start: Ladder) -> Ladder:
+    """Some steps of EM up from a start that is near the top."""
+    kinds = day_kinds(days, start.kernel.size, start.week.shape[1])
+    return _em_steps(kinds, start, shape, FEW_STEPS, -np.inf)[0]
 
 
 def _em_steps(
@@ -170,37 +176,60 @@ def improved(ladder: Ladder, sums: Sums, shape: Shape) -> Ladder:
         passed > 0, sums.recorded[1:stages] / np.maximum(passed, LEAST), recorded[1:stages]
     ).clip(LEAST, MOST)
     start = np.tril(sums.start + LEAST)
-    contact, activity = _contacts(ladder, sums)
+    organic, organic_week = _organic(ladder, sums)
+    contact, activity, contact_week = _contacts(ladder, sums)
     leaving = float(sums.left / np.maximum(sums.left + sums.stayed, LEAST))
     return Ladder(
         start=start / start.sum(),
         entry=_ratio(sums.entry, sums.start.sum(axis=1, keepdims=True)).clip(LEAST, MOST),
         contact=contact,
-        organic=upward
-        * np.maximum(_ratio(ladder.organic * sums.organic_moves, sums.organic_days), LEAST),
+        organic=upward * np.maximum(organic, LEAST),
         effect=upward[:, :, None] * np.maximum(effect, LEAST),
         kernel=kernel,
         recorded=recorded,
         gone=min(max(leaving, LEAST), 0.5),
         activity=activity,
         activity_share=np.maximum(sums.classes / sums.classes.sum(), LEAST),
+        week=np.stack([contact_week, organic_week]),
     )
 
 
-def _contacts(ladder: Ladder, sums: Sums) -> tuple[Floats, Floats]:
-    """Contact chances, (J, K), and activity of the classes, (A,).
+def _organic(ladder: Ladder, sums: Sums) -> tuple[Floats, Floats]:
+    """Organic hazards, (J, J + 1), and their factors by weekday, (W,), in turn."""
+    week = ladder.week[1]
+    caused = ladder.organic_by_weekday() * sums.organic_moves
+    organic = _ratio(caused.sum(axis=0), np.tensordot(week, sums.organic_days, 1))
+    if week.size > 1:
+        week = _factors(caused.sum(axis=(1, 2)), (organic * sums.organic_days).sum(axis=(1, 2)))
+        organic, week = organic * week[0], week / week[0]
+    return organic, week
 
-    Of several classes by latent Poisson counts, in turn: contacts given activity, then activity.
+
+def _contacts(ladder: Ladder, sums: Sums) -> tuple[Floats, Floats, Floats]:
+    """Contact chances, (J, K), activity of the classes, (A,), and factors by weekday, (W,).
+
+    Of several classes or weekdays by latent Poisson counts, in turn.
     """
-    if ladder.activity.size == 1:
-        return _ratio(sums.contact, sums.days[..., None])[0].clip(LEAST, MOST), ladder.activity
+    week, activity = ladder.week[0], ladder.activity
+    if activity.size == week.size == 1:
+        chance = _ratio(sums.contact, sums.days[..., None])[0, 0]
+        return chance.clip(LEAST, MOST), activity, week
     rate = -np.log1p(-ladder.contact)
-    each = ladder.activity[:, None, None] * rate
+    each = week[:, None, None, None] * activity[:, None, None] * rate
     counts = sums.contact * each / -np.expm1(-each)
-    rate = _ratio(counts.sum(axis=0), (ladder.activity @ sums.days)[:, None])
-    activity = np.maximum(counts.sum(axis=(1, 2)) / (sums.days @ rate.sum(axis=1)), LEAST)
-    contact = -np.expm1(-rate * activity[0])
-    return contact.clip(LEAST, MOST), np.append(1.0, activity[1:] / activity[0])
+    met = np.einsum("w,a,waj->j", week, activity, sums.days)
+    rate = _ratio(counts.sum(axis=(0, 1)), met[:, None])
+    by_class = sums.days @ rate.sum(axis=1)  # (W, A), of an activity and a factor of 1
+    if activity.size > 1:
+        activity = _factors(counts.sum(axis=(0, 2, 3)), week @ by_class)
+    if week.size > 1:
+        week = _factors(counts.sum(axis=(1, 2, 3)), by_class @ activity)
+    contact = -np.expm1(-rate * activity[0] * week[0])
+    return contact.clip(LEAST, MOST), activity / activity[0], week / week[0]
+
+
+def _factors(counts: Floats, expected: Floats) -> Floats:
+    return np.maximum(_ratio(counts, expected), LEAST)
 
 
 def _kernel(

@@ -88,8 +88,8 @@ def _customer(  # type: ignore[no-untyped-def]
 
 @compiled(nogil=True)
 def _chunk(first, last, days, ladder, common, on_day, posterior):  # type: ignore[no-untyped-def]
-    """Log-likelihood and expected moves and presence, on days by kind and in quiet runs by length,
-    of customers first up to last, and how often they left; fills their posterior.
+    """Log-likelihood and expected moves and presence, on days by kind and in quiet runs by run, of
+    customers first up to last, and how often they left; fills their posterior.
     """
     forward = np.zeros((_most_rows(first, last, days), common.powers.shape[1], LANES))
     share = np.zeros(LANES)
@@ -170,7 +170,7 @@ def ladder_pass(days: DayKinds, ladder: Ladder) -> tuple[float, Sums, Floats]:
     sums[: at.entry] = entered.ravel()
     sums[at.left] = left
     sums[at.classes :] = weighted.sum(axis=(0, 2))
-    quiet_days(quiet, common.powers, ladder.organic, classes, at, sums)
+    quiet_days(quiet, common.powers, common.organic, classes, at, sums)
     return likelihood, named(sums, ladder), by_class
 
 
@@ -199,7 +199,9 @@ def customer_sums(days: CustomerDays, ladder: Ladder) -> Iterator[tuple[Booleans
     for first in range(0, days.customers, at_once):
         part = np.zeros(days.customers, dtype=np.bool_)
         part[first : first + at_once] = True
-        kinds = day_kinds(days.part(part), ladder.kernel.size, one_by_one=True)
+        kinds = day_kinds(
+            days.part(part), ladder.kernel.size, ladder.week.shape[1], one_by_one=True
+        )
         common, on_day, at = _prepared(kinds, ladder)
         likelihoods, sums = np.zeros(kinds.weight.size), np.zeros((kinds.weight.size, at.end))
         _in_chunks(

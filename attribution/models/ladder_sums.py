@@ -18,8 +18,9 @@ class Sums(NamedTuple):
 
     start : (J, J)
     entry : (J, K) first days with a touch of the channel
-    days : (A, J) later days alive by class of activity, contact : (A, J, K) those with a touch
-    organic_moves, organic_days : (J, J + 1) moves / (1 - exp(-hazard)), and days at risk
+    days : (W, A, J) later days alive by weekday and class of activity, contact : (W, A, J, K) those
+        with a touch
+    organic_moves, organic_days : (W, J, J + 1) moves / (1 - exp(-hazard)), and days at risk
     effect_moves, effect_days : (J, J + 1, K, L) the same on days l after a touch of the channel
     recorded, passed : (J + 1,)
     left, stayed : () how often customers left in silence, and how often they could have and did not
@@ -70,50 +71,56 @@ def quiet_days(quiet_sums, powers, organic, classes, at, sums):  # type: ignore[
 
     A run of n days with mass a before and b after it made s -> k on its day t with the expectation
     (a T^t)[s] T[s, k] (T^(n-1-t) b)[k] / (a T^n b); `quiet_sums[n]` is the sum of a b' / (a T^n b).
-    All lengths together from the longest on: what is left of a longer run is one day shorter.
+    All lengths together from the longest on: what is left of a longer run is one day shorter. Where
+    weekdays differ, so does T, and this goes by the weekday on which runs begin.
     """
-    size = len(organic) + 1
+    weekdays, size = len(organic), organic.shape[2]
+    rows = len(powers) // weekdays  # runs that begin on a weekday
     for a in range(classes):
-        crossed, longer = np.zeros((size, size)), np.zeros((size, size))
-        for length in range(len(quiet_sums) - 1, 0, -1):
+        crossed = np.zeros((weekdays, size, size))
+        for w in range(weekdays):
+            longer = np.zeros((size, size))
+            for length in range(rows - 1, 0, -1):
+                after = powers[(w + length) % weekdays * rows + 1]  # of the day after these
+                for s in range(size):
+                    for j in range(size):  # in this order: only what is not yet replaced is read
+                        longer[s, j] *= after[j, j, a]
+                        for k in range(j + 1, size):
+                            longer[s, j] += longer[s, k] * after[j, k, a]
+                        longer[s, j] += quiet_sums[w * rows + length, s, j, a]
+                before, on = powers[w * rows + length - 1], crossed[(w + length - 1) % weekdays]
+                for s in range(size):
+                    for j in range(s + 1):
+                        for k in range(size):
+                            on[s, k] += before[j, s, a] * longer[j, k]
+        for w in range(weekdays):
             for s in range(size):
-                for j in range(size):  # in this order: only what is not yet replaced is read
-                    longer[s, j] *= powers[1, j, j, a]
-                    for k in range(j + 1, size):
-                        longer[s, j] += longer[s, k] * powers[1, j, k, a]
-                    longer[s, j] += quiet_sums[length, s, j, a]
-            for s in range(size):
-                for j in range(s + 1):
-                    for k in range(size):
-                        crossed[s, k] += powers[length - 1, j, s, a] * longer[j, k]
-        for s in range(size):
-            for k in range(size):
-                crossed[s, k] *= powers[1, s, k, a]
-        _add_crossed(a, crossed, organic, at, sums)
+                for k in range(size):
+                    crossed[w, s, k] *= powers[w * rows + 1, s, k, a]
+            _add_crossed(w, a, crossed[w], organic, classes, at, sums)
 
 
 @compiled()
-def _add_crossed(a, crossed, organic, at, sums):  # type: ignore[no-untyped-def]
-    """Adds quiet days of a class on which so many went from one state to another."""
-    stages = len(organic)
-    size = stages + 1
+def _add_crossed(w, a, crossed, organic, classes, at, sums):  # type: ignore[no-untyped-def]
+    """Adds quiet days of a weekday and class on which so many went from one state to another."""
+    _, stages, size = organic.shape
     for s in range(stages):
         present = 0.0
         for k in range(s, stages):
             present += crossed[s, k]
-        sums[at.days + a * stages + s] += present
+        sums[at.days + (w * classes + a) * stages + s] += present
         sums[at.left] += crossed[s, stages]
         sums[at.stayed] += present
-        at_risk = crossed[s, s]
+        at_risk, row = crossed[s, s], (w * stages + s) * size
         for j in range(s + 1, stages):
             moved = crossed[s, j]
             at_risk += moved
             if moved > 0.0:
-                sums[at.organic_moves + s * size + j] += moved / -math.expm1(-organic[s, j])
-            sums[at.organic_days + s * size + j] += at_risk
+                sums[at.organic_moves + row + j] += moved / -math.expm1(-organic[w, s, j])
+            sums[at.organic_days + row + j] += at_risk
             for rung in range(s + 1, j + 1):
                 sums[at.passed + rung] += moved
-        sums[at.organic_days + s * size + stages] += at_risk
+        sums[at.organic_days + row + stages] += at_risk
 
 
 @compiled()
@@ -135,7 +142,7 @@ def _add_contacts(kind, s, present, days, shape, at, sums):  # type: ignore[no-u
     for a in range(classes):
         if present[a] == 0.0:
             continue
-        place = a * stages + s
+        place = (days.weekday[kind] * classes + a) * stages + s
         contact = at.contact + place * channels
         if days.is_first[kind]:
             contact = at.entry + s * channels
@@ -158,8 +165,9 @@ def _add_moves(kind, s, told, days, events, shape, at, sums):  # type: ignore[no
             continue
         caused = moved / events[kind, s, j] if moved > 0.0 else 0.0
         place = s * (stages + 1) + j
-        sums[at.organic_moves + place] += caused
-        sums[at.organic_days + place] += at_risk
+        organic = days.weekday[kind] * stages * (stages + 1) + place
+        sums[at.organic_moves + organic] += caused
+        sums[at.organic_days + organic] += at_risk
         for t in range(days.touch_start[kind], days.touch_start[kind + 1]):
             cell = (place * channels + days.touch_channel[t]) * lags + days.touch_lag[t]
             sums[at.effect_moves + cell] += caused
@@ -173,12 +181,23 @@ def _add_moves(kind, s, told, days, events, shape, at, sums):  # type: ignore[no
 def shapes_of(ladder: Ladder) -> list[tuple[int, ...]]:
     """Of the parts of a row of sums, in the order of `Sums`."""
     stages, channels = ladder.contact.shape
-    classes = len(ladder.activity)
+    classes, weekdays = len(ladder.activity), ladder.week.shape[1]
     moves = (stages, stages + 1)
     effects = (*moves, channels, ladder.kernel.size)
     return [
-        *((stages, stages), (stages, channels), (classes, stages), (classes, stages, channels)),
-        *(moves, moves, effects, effects, (stages + 1,), (stages + 1,), (), (), (classes,)),
+        *((stages, stages), (stages, channels)),
+        *((weekdays, classes, stages), (weekdays, classes, stages, channels)),
+        *(
+            (weekdays, *moves),
+            (weekdays, *moves),
+            effects,
+            effects,
+            (stages + 1,),
+            (stages + 1,),
+            (),
+            (),
+            (classes,),
+        ),
     ]
 
 

@@ -13,6 +13,7 @@ from attribution.models.ladder_em import LAGS, Fitted
 from attribution.models.ladder_sums import Sums
 from attribution.paths import Floats
 
+WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 HEAVY = 0.1  # share of the kernel on its last day that says it is too short
 
 
@@ -47,6 +48,10 @@ def diagnostics(
             activity / (ladder.activity @ ladder.activity_share)
         )
         told[f"activity_class_{number}_share"] = float(share)
+    if ladder.week.shape[1] > 1:
+        for what, factors in zip(("contacts", "organic_moves"), ladder.week, strict=True):
+            for day, factor in zip(WEEKDAYS, factors / factors.mean(), strict=True):
+                told[f"{what}_on_{day}"] = float(factor)
     if choice is not None:
         told |= {f"held_out_{name}": value for name, value in choice.held_out.items()}
     for j, step in enumerate(days.steps, start=1):
@@ -59,8 +64,8 @@ def diagnostics(
 def stage_rows(days: CustomerDays, ladder: Ladder, sums: Sums) -> list[dict[str, Any]]:
     rungs = ["(start)", *days.steps, "(conversion)"]
     by_stage = sums.start.sum(axis=1)
-    on_rung = sums.days.sum(axis=0) + by_stage
-    moved = (ladder.organic * sums.organic_moves).sum(axis=1) + (
+    on_rung = sums.days.sum(axis=(0, 1)) + by_stage
+    moved = (ladder.organic_by_weekday() * sums.organic_moves).sum(axis=(0, 2)) + (
         ladder.effect[..., None] * ladder.kernel * sums.effect_moves
     ).sum(axis=(1, 2, 3))
     rows = []
@@ -74,7 +79,7 @@ def stage_rows(days: CustomerDays, ladder: Ladder, sums: Sums) -> list[dict[str,
                 "recorded_share": float(ladder.recorded[s]) if s else None,
                 "days_per_customer": float(on_rung[s] / max(by_stage[s:].sum() + passed, 1e-12)),
                 "moves_per_day": float(-np.expm1(-moved[s] / max(on_rung[s], 1e-12))),
-                "organic_moves_per_day": float(-np.expm1(-ladder.organic[s].sum())),
+                "organic_moves_per_day": float(-np.expm1(-ladder.mean_organic()[s].sum())),
             }
         )
     rows.append(

@@ -50,11 +50,14 @@ class Entries(NamedTuple):
         Share of all customers who enter so, by class of activity and stage; sums to 1.
     followed : float array, (D,)
         Share of customers who could be followed through day d.
+    weekday : float array, (7,)
+        Share of customers by weekday of day 0.
     """
 
     touched: Booleans
     weight: Floats
     followed: Floats
+    weekday: Floats = np.full(7, 1 / 7)
 
 
 def entries_of(days: CustomerDays, stages: Floats) -> Entries:
@@ -67,17 +70,22 @@ def entries_without(days: CustomerDays, stages: Floats, groups: int) -> list[Ent
     touched, place = np.unique(days.entries(), axis=0, return_inverse=True)
     weight = np.zeros((groups + 1, len(touched), *stages.shape[1:]))
     ends = np.zeros((groups + 1, days.horizon.max() + 1))
+    begun = np.zeros((groups + 1, 7))
     weighted = days.weight[:, None, None] * stages
     np.add.at(weight[-1], place.ravel(), weighted)
     np.add.at(ends[-1], days.horizon, days.weight)
+    np.add.at(begun[-1], days.first_weekday, days.weight)
     if groups:
         np.add.at(weight, (days.group, place.ravel()), weighted)
         np.add.at(ends, (days.group, days.horizon), days.weight)
-    weight[:-1], ends[:-1] = weight[-1] - weight[:-1], ends[-1] - ends[:-1]
+        np.add.at(begun, (days.group, days.first_weekday), days.weight)
+    for part in (weight, ends, begun):
+        part[:-1] = part[-1] - part[:-1]
     customers = ends.sum(axis=1)
     followed = ends[:, ::-1].cumsum(axis=1)[:, ::-1] / customers[:, None]
     weight = weight.swapaxes(1, 2) / customers[:, None, None, None]
-    return [Entries(touched, weight[g], followed[g]) for g in (-1, *range(groups))]
+    begun /= customers[:, None]
+    return [Entries(touched, weight[g], followed[g], begun[g]) for g in (-1, *range(groups))]
 
 
 @compiled(error_model="numpy")
@@ -153,9 +161,11 @@ def _factors(ladder):  # type: ignore[no-untyped-def]
 
 
 @compiled(nogil=True)
-def _values(sets, entries, weight, ladder, contact):  # type: ignore[no-untyped-def]
-    """Of customers who enter by `weight`, (E, J) of lanes, and meet `contact`, (J, K) of lanes."""
-    stages, channels, _ = contact.shape
+def _values(sets, entries, weight, ladder, organic, contact):  # type: ignore[no-untyped-def]
+    """Of customers who enter by `weight`, (E, J) of lanes, move by `organic`, (W, J, J + 1), and
+    meet `contact`, (W, J, K) of lanes, both by day, again and again.
+    """
+    weekdays, stages, channels, _ = contact.shape
     lags = ladder.kernel.size
     factor, values = _factors(ladder), np.zeros(len(sets))
     alive, next_alive = np.zeros((stages, LANES)), np.zeros((stages, LANES))
@@ -178,7 +188,7 @@ def _values(sets, entries, weight, ladder, contact):  # type: ignore[no-untyped-
                 for c in members:
                     put(met[s, c, 0], ONES if entries.touched[e, c] else ZEROS)
             values[n] += entries.followed[0] * _day(
-                members, alive, met, ladder.organic, factor, next_alive, next_met, given
+                members, alive, met, organic[0], factor, next_alive, next_met, given
             )
             for s in range(stages):
                 add(today[s], lanes(next_alive[s]))
@@ -186,11 +196,12 @@ def _values(sets, entries, weight, ladder, contact):  # type: ignore[no-untyped-
                     add(sum_met[s, c, 0], lanes(next_met[s, c, 0]))
         last_alive, last_met = today, sum_met
         for day in range(1, len(entries.followed)):
-            _shift(members, alive, met, last_alive, last_met, contact)
+            w = day % weekdays
+            _shift(members, alive, met, last_alive, last_met, contact[w])
             for s in range(stages):
                 put(alive[s], scaled(lanes(alive[s]), 1.0 - ladder.gone))
             values[n] += entries.followed[day] * _day(
-                members, alive, met, ladder.organic, factor, next_alive, next_met, given
+                members, alive, met, organic[w], factor, next_alive, next_met, given
             )
             last_alive, last_met = next_alive, next_met
     return values
@@ -207,14 +218,28 @@ def conversion_chances(ladder: Ladder, entries: Entries, sets: Booleans) -> Floa
     -------
     float array, (n,)
     """
-    contact = in_lanes(np.stack([ladder.contact_in(a) for a in ladder.activity], axis=-1))
+    contact_factor, organic_factor = _seasons(ladder.week, entries.weekday)[:, :, None, None]
+    organic = organic_factor * ladder.organic
+    power = contact_factor[..., None] * ladder.activity  # (W, 1, 1, A)
+    contact = in_lanes(-np.expm1(power * np.log1p(-ladder.contact)[..., None]))
     weight = in_lanes(np.moveaxis(entries.weight, 0, -1))
 
     def of_some(part: Booleans) -> Floats:
-        return np.asarray(_values(part, entries, weight, ladder, contact))
+        return np.asarray(_values(part, entries, weight, ladder, organic, contact))
 
     parts = np.array_split(np.ascontiguousarray(sets), min(len(sets), 16))
     return np.concatenate(list(threads().map(of_some, parts)))
+
+
+def _seasons(week: Floats, begun: Floats) -> Floats:
+    """Factors of contacts and of organic hazards by day after entry, (2, W), again and again: the
+    mean over the weekdays on which customers begin.
+    """
+    weekdays = week.shape[1]
+    if weekdays == 1:
+        return week
+    days = (np.arange(weekdays)[:, None] + np.arange(weekdays)) % weekdays
+    return np.asarray((week[:, days] * begun).sum(axis=2))
 
 
 def all_sets(channels: int) -> Booleans:

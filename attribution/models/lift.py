@@ -149,18 +149,22 @@ def causal(ladder: Ladder, sums: Sums, delta: Floats) -> Ladder:
 
 
 def _moved_to_organic(ladder: Ladder, sums: Sums, delta: Floats) -> Floats:
-    """Causes per day that channels lose, (J, J + 1); below 0 where they gain."""
+    """Causes per day that channels lose, (J, J + 1); below 0 where they gain. A day is one with the
+    organic hazards of the first weekday.
+    """
     at_risk = sums.effect_days @ ladder.kernel  # (J, J + 1, K)
     lost = (ladder.effect * -np.expm1(-delta) * at_risk).sum(axis=2)
-    found = np.divide(lost, sums.organic_days, out=np.zeros_like(lost), where=sums.organic_days > 0)
+    days = np.tensordot(ladder.week[1], sums.organic_days, 1)
+    found = np.divide(lost, days, out=np.zeros_like(lost), where=days > 0)
     return np.asarray(found)
 
 
 def _short(ladder: Ladder, sums: Sums, delta: Floats) -> bool:
     """Whether more than a hundredth of all causes would have to come from nowhere."""
     organic = ladder.organic + _moved_to_organic(ladder, sums, delta)
-    missing = (np.maximum(-organic, 0.0) * sums.organic_days).sum()
-    causes = (ladder.organic * sums.organic_days).sum() + (
+    days = np.tensordot(ladder.week[1], sums.organic_days, 1)
+    missing = (np.maximum(-organic, 0.0) * days).sum()
+    causes = (ladder.organic * days).sum() + (
         ladder.effect * (sums.effect_days @ ladder.kernel)
     ).sum()
     return bool(missing > 0.01 * causes)
