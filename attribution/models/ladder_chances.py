@@ -44,8 +44,8 @@ class Ladder(NamedTuple):
     gone : chance per day to have left in silence
     activity : (A,) contact rates of a class as multiples of those of the first, which has 1
     activity_share : (A,) share of customers in it, sums to 1
-    week : (2, W) contact rates, and organic hazards, by weekday as multiples of those on the first,
-        which has 1. W is 7, or 1 where all weekdays are alike
+    week : (2, W) contact rates, and organic hazards, by weekday as multiples of those above, each
+        with the mean 1. W is 7, or 1 where all weekdays are alike
     """
 
     start: Floats
@@ -62,11 +62,7 @@ class Ladder(NamedTuple):
 
     def contact_in(self, activity: float) -> Floats:
         """Chance of a touch on a later day in a class, (J, K), on a mean weekday."""
-        return np.asarray(-np.expm1(activity * self.week[0].mean() * np.log1p(-self.contact)))
-
-    def mean_organic(self) -> Floats:
-        """Organic hazards on a mean weekday, (J, J + 1)."""
-        return np.asarray(self.organic * self.week[1].mean())
+        return np.asarray(-np.expm1(activity * np.log1p(-self.contact)))
 
     def organic_by_weekday(self) -> Floats:
         """Organic hazards, (W, J, J + 1)."""

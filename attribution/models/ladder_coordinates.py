@@ -20,7 +20,7 @@ LEAST = 1e-9  # hazards and chances are kept this far from their bounds, so that
 
 def coordinates(ladder: Ladder, is_geometric: bool) -> Floats:
     """The row, (P,): start, entry, contact, organic, effect, kernel, recorded, gone, factors
-    of all weekdays but the first, activity of all classes but the first, their shares.
+    of weekdays that differ, activity of all classes but the first, their shares.
     """
     upward, below = places(len(ladder.start))
     kernel = ladder.kernel
@@ -34,7 +34,7 @@ def coordinates(ladder: Ladder, is_geometric: bool) -> Floats:
             [_angle(kernel[1] / kernel[0])] if is_geometric else np.sqrt(kernel),
             _angle(ladder.recorded[1:-1]),
             [_angle(ladder.gone)],
-            np.sqrt(ladder.week[:, 1:]).ravel(),
+            np.sqrt(ladder.week).ravel() if ladder.week.shape[1] > 1 else [],
             np.sqrt(ladder.activity[1:]),
             np.sqrt(ladder.activity_share),
         ]
@@ -56,6 +56,7 @@ def ladder_at(row: Floats, like: Ladder, is_geometric: bool) -> Ladder:
     recorded[1:-1] = _chance(parts[6])
     kernel = parts[5] ** 2 + LEAST
     activity_share = parts[10] ** 2 + LEAST
+    week = parts[8].reshape(2, -1) ** 2 + LEAST if parts[8].size else like.week
     if is_geometric:
         kernel = _chance(parts[5][0]) ** np.arange(like.kernel.size)
     return Ladder(
@@ -69,7 +70,7 @@ def ladder_at(row: Floats, like: Ladder, is_geometric: bool) -> Ladder:
         gone=float(_chance(parts[7][0])),
         activity=np.append(1.0, parts[9] ** 2 + LEAST),
         activity_share=activity_share / activity_share.sum(),
-        week=np.column_stack([np.ones(2), parts[8].reshape(2, -1) ** 2 + LEAST]),
+        week=week / week.mean(axis=1, keepdims=True),
     )
 
 
@@ -94,7 +95,7 @@ def plain_slope(row: Floats, ladder: Ladder, sums: Sums, is_geometric: bool) -> 
     by_kernel = np.einsum("sjc,...sjcl->...l", ladder.effect, unmet)
     by_contact, by_activity, by_contact_week = _contact_slopes(ladder, sums)
     unmoved = sums.organic_moves - sums.organic_days
-    by_organic_week = (ladder.organic * unmoved).sum(axis=(-2, -1))
+    by_weeks = (by_contact_week, (ladder.organic * unmoved).sum(axis=(-2, -1)))
     share = parts[10] ** 2 + LEAST
     return np.concatenate(
         [
@@ -106,8 +107,7 @@ def plain_slope(row: Floats, ladder: Ladder, sums: Sums, is_geometric: bool) -> 
             _kernel_slope(by_kernel, ladder.kernel, parts[5], is_geometric),
             _chance_slope(sums.recorded[..., 1:-1], unrecorded[..., 1:-1], parts[6]),
             _chance_slope(sums.left[..., None], sums.stayed[..., None], parts[7]),
-            by_contact_week[..., 1:],
-            by_organic_week[..., 1:],
+            *map(_mean_slope, by_weeks, ladder.week, np.split(parts[8], 2)),
             by_activity[..., 1:],
             sums.classes / share - sums.classes.sum(axis=-1)[..., None] / share.sum(),
         ],
@@ -122,6 +122,8 @@ def information(ladder: Ladder, sums: Sums, is_geometric: bool) -> Floats:
     stages, channels = ladder.contact.shape
     upward, below = places(stages)
     moves = np.einsum("sjc,l,sjcl->l", ladder.effect, ladder.kernel, sums.effect_moves)
+    contacts = sums.contact.sum(axis=(1, 2, 3)) / ladder.week[0]
+    organic = (ladder.organic * sums.organic_days).sum(axis=(1, 2))
     known: list[Floats | list[Floats]] = [
         np.full(int(below.sum()), sums.start.sum()),
         np.repeat(sums.start.sum(axis=1), channels),
@@ -131,8 +133,7 @@ def information(ladder: Ladder, sums: Sums, is_geometric: bool) -> Floats:
         np.full(1 if is_geometric else ladder.kernel.size, moves.sum()),
         sums.passed[1:-1],
         [sums.left + sums.stayed],
-        (sums.contact.sum(axis=(1, 2, 3)) / ladder.week[0])[1:],
-        (ladder.organic * sums.organic_days).sum(axis=(1, 2))[1:],
+        *([contacts, organic] if ladder.week.shape[1] > 1 else []),
         (sums.contact.sum(axis=(0, 2, 3)) / ladder.activity)[1:],
         np.full(ladder.activity.size, sums.start.sum()),
     ]
@@ -192,7 +193,7 @@ def _parts(row: Floats, like: Ladder, is_geometric: bool) -> list[Floats]:
     moves = stages * (stages + 1) // 2
     sizes = [stages * (stages + 1) // 2, stages * channels, stages * channels, moves]
     sizes += [moves * channels, 1 if is_geometric else like.kernel.size, stages - 1, 1]
-    sizes += [2 * (like.week.shape[1] - 1), like.activity.size - 1]
+    sizes += [like.week.size if like.week.shape[1] > 1 else 0, like.activity.size - 1]
     return np.split(row, np.cumsum(sizes))
 
 
@@ -227,6 +228,15 @@ def _contact_slopes(ladder: Ladder, sums: Sums) -> tuple[Floats, Floats, Floats]
     by_contact = np.einsum("wa,...wajk->...jk", power, excess) / (1 - ladder.contact)
     by_power: Floats = -(excess * log_unmet).sum(axis=(-2, -1))
     return by_contact, ladder.week[0] @ by_power, by_power @ ladder.activity
+
+
+def _mean_slope(by_factor: Floats, factor: Floats, part: Floats) -> Floats:
+    """Of factors with the mean 1, (..., W), to what they are before they have it; none
+    where weekdays are alike.
+    """
+    whole = (part**2 + LEAST).mean() if part.size else 1.0
+    found: Floats = (by_factor - (by_factor * factor).mean(axis=-1)[..., None]) / whole
+    return found if part.size else found[..., :0]
 
 
 def _kernel_slope(by_kernel: Floats, kernel: Floats, part: Floats, is_geometric: bool) -> Floats:

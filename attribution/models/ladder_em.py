@@ -201,7 +201,7 @@ def _organic(ladder: Ladder, sums: Sums) -> tuple[Floats, Floats]:
     organic = _ratio(caused.sum(axis=0), np.tensordot(week, sums.organic_days, 1))
     if week.size > 1:
         week = _factors(caused.sum(axis=(1, 2)), (organic * sums.organic_days).sum(axis=(1, 2)))
-        organic, week = organic * week[0], week / week[0]
+        organic, week = organic * week.mean(), week / week.mean()
     return organic, week
 
 
@@ -224,8 +224,8 @@ def _contacts(ladder: Ladder, sums: Sums) -> tuple[Floats, Floats, Floats]:
         activity = _factors(counts.sum(axis=(0, 2, 3)), week @ by_class)
     if week.size > 1:
         week = _factors(counts.sum(axis=(1, 2, 3)), by_class @ activity)
-    contact = -np.expm1(-rate * activity[0] * week[0])
-    return contact.clip(LEAST, MOST), activity / activity[0], week / week[0]
+    contact = -np.expm1(-rate * activity[0] * week.mean())
+    return contact.clip(LEAST, MOST), activity / activity[0], week / week.mean()
 
 
 def _factors(counts: Floats, expected: Floats) -> Floats:

@@ -50,7 +50,7 @@ def diagnostics(
         told[f"activity_class_{number}_share"] = float(share)
     if ladder.week.shape[1] > 1:
         for what, factors in zip(("contacts", "organic_moves"), ladder.week, strict=True):
-            for day, factor in zip(WEEKDAYS, factors / factors.mean(), strict=True):
+            for day, factor in zip(WEEKDAYS, factors, strict=True):
                 told[f"{what}_on_{day}"] = float(factor)
     if choice is not None:
         told |= {f"held_out_{name}": value for name, value in choice.held_out.items()}
@@ -79,7 +79,7 @@ def stage_rows(days: CustomerDays, ladder: Ladder, sums: Sums) -> list[dict[str,
                 "recorded_share": float(ladder.recorded[s]) if s else None,
                 "days_per_customer": float(on_rung[s] / max(by_stage[s:].sum() + passed, 1e-12)),
                 "moves_per_day": float(-np.expm1(-moved[s] / max(on_rung[s], 1e-12))),
-                "organic_moves_per_day": float(-np.expm1(-ladder.mean_organic()[s].sum())),
+                "organic_moves_per_day": float(-np.expm1(-ladder.organic[s].sum())),
             }
         )
     rows.append(

@@ -149,9 +149,7 @@ def causal(ladder: Ladder, sums: Sums, delta: Floats) -> Ladder:
 
 
 def _moved_to_organic(ladder: Ladder, sums: Sums, delta: Floats) -> Floats:
-    """Causes per day that channels lose, (J, J + 1); below 0 where they gain. A day is one with the
-    organic hazards of the first weekday.
-    """
+    """Causes per day that channels lose, (J, J + 1); below 0 where they gain."""
     at_risk = sums.effect_days @ ladder.kernel  # (J, J + 1, K)
     lost = (ladder.effect * -np.expm1(-delta) * at_risk).sum(axis=2)
     days = np.tensordot(ladder.week[1], sums.organic_days, 1)
