@@ -13,6 +13,11 @@ from typing import Any
 from attribution.errors import UsageError
 from attribution.logs import LOGGER
 
+SET: dict[str, Any] = {
+    "action": "append", "default": [], "metavar": "KEY=VALUE", "dest": "overrides",
+    "help": "a setting above dbt_project.yml, e.g. --set lookback_days=60",
+}  # fmt: skip
+
 
 def add_verbs(verbs: Any) -> None:
     """Add the verbs to the command line's."""
@@ -58,8 +63,21 @@ def add_verbs(verbs: Any) -> None:
     evaluate.add_argument("--model", action="append", metavar="NAME", help="default: all")
     evaluate.add_argument("--seeds", type=int, default=1, help="worlds drawn of each kind")
     evaluate.add_argument("--customers", type=int, default=20_000)
+    evaluate.add_argument("--set", **SET)
     evaluate.add_argument("--format", choices=("table", "json"), default="table")
     evaluate.set_defaults(command=_evaluate)
+
+
+def overrides(chosen: argparse.Namespace) -> dict[str, Any]:
+    """Settings of `--set`."""
+    import yaml
+
+    try:
+        return {
+            key: yaml.safe_load(value) for key, value in pairs("--set", chosen.overrides).items()
+        }
+    except yaml.YAMLError:
+        raise UsageError("--set: a value is no YAML, such as 60, true or [a, b]") from None
 
 
 def pairs(option: str, given: Sequence[str]) -> dict[str, str]:
@@ -181,6 +199,7 @@ def _evaluate(chosen: argparse.Namespace) -> int:
                 chosen.customers,
                 chosen.model or (*HEURISTICS, *FITTED),
                 lambda done, total, what: report("evaluate", done, total, what),
+                overrides(chosen),
             )
         )
     if chosen.format == "json":

@@ -80,7 +80,9 @@ def _additive_hazard(statistics: GoalStatistics, _: Settings) -> Fit:
 
 
 @lru_cache(maxsize=1)  # two models read it
-def _ladder_fit(statistics: GoalStatistics, steps: tuple[str, ...], seed: int) -> LadderFit:
+def _ladder_fit(
+    statistics: GoalStatistics, steps: tuple[str, ...], seed: int, weekdays: bool
+) -> LadderFit:
     totals = statistics.totals
     return ladder(
         statistics.customer_days(steps),
@@ -88,11 +90,18 @@ def _ladder_fit(statistics: GoalStatistics, steps: tuple[str, ...], seed: int) -
         totals.revenue - totals.unattributed_revenue,
         statistics.groups,
         seed,
+        weekdays=weekdays,
+    )
+
+
+def _fitted_ladder(statistics: GoalStatistics, settings: Settings) -> LadderFit:
+    return _ladder_fit(
+        statistics, tuple(settings.steps), settings.random_seed, settings.ladder_weekdays
     )
 
 
 def _ladder(statistics: GoalStatistics, settings: Settings) -> Fit:
-    found = _ladder_fit(statistics, tuple(settings.steps), settings.random_seed)
+    found = _fitted_ladder(statistics, settings)
     tables = {"_ladder_stages": found.stages, "_ladder_effects": found.effects}
     return Fit(found.credit, found.replicates, tables=tables)
 
@@ -105,7 +114,7 @@ def _ladder_calibrated(statistics: GoalStatistics, settings: Settings) -> Fit:
     tests = measured._replace(
         lift=measured.lift / touched, standard_error=measured.standard_error / touched
     )
-    found = _ladder_fit(statistics, tuple(settings.steps), settings.random_seed)
+    found = _fitted_ladder(statistics, settings)
     credit, variance, calibration = ladder_calibrated(found, tests, settings.random_seed)
     told = [
         {

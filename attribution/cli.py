@@ -10,10 +10,10 @@ import traceback
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from attribution import __version__, analyse, operate
-from attribution.errors import AttributionError, Stopped, UsageError
+from attribution.errors import AttributionError, Stopped
 from attribution.logs import LOGGER, configure
 from attribution.stopping import stoppable, terminable
 
@@ -81,10 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     line.add_argument(
         "--date", type=_date, metavar="YYYY-MM-DD", help="run date (default: newest exported day)"
     )
-    line.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides",
-        help="a setting above dbt_project.yml, e.g. --set lookback_days=60",
-    )  # fmt: skip
+    line.add_argument("--set", **analyse.SET)
 
     run = verbs.add_parser("run", parents=[line], help="the whole line, load to publish")
     run.add_argument("--full", action="store_true", help="ignore what earlier nights built")
@@ -117,25 +114,13 @@ def _date(text: str) -> date:
         raise argparse.ArgumentTypeError(f"{text!r} is no date such as 2026-03-31") from None
 
 
-def _overrides(chosen: argparse.Namespace) -> dict[str, Any]:
-    import yaml
-
-    try:
-        return {
-            key: yaml.safe_load(value)
-            for key, value in analyse.pairs("--set", chosen.overrides).items()
-        }
-    except yaml.YAMLError:
-        raise UsageError("--set: a value is no YAML, such as 60, true or [a, b]") from None
-
-
 def _line(chosen: argparse.Namespace, report: Progress) -> Line:
     """The line as the environment and the command line declare it; a wrong setting is told."""
     from attribution import pipeline, telling
     from attribution.settings import Folders
 
     with telling.beginning(Folders.from_environment()):
-        return pipeline.Line.from_environment(_overrides(chosen), chosen.date, report)
+        return pipeline.Line.from_environment(analyse.overrides(chosen), chosen.date, report)
 
 
 def _run(chosen: argparse.Namespace) -> int:

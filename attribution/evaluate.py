@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import product
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -70,8 +71,10 @@ def evaluate(
     customers: int = 20_000,
     models: Sequence[str] = (*HEURISTICS, *FITTED),
     progress: Callable[[int, int, str], None] = lambda *_: None,
+    overrides: Mapping[str, Any] = MappingProxyType({}),
 ) -> Iterator[dict[str, Any]]:
-    """Errors of every model in worlds drawn by variant, confounding and seed.
+    """Errors of every model in worlds drawn by variant, confounding and seed, with settings that
+    `overrides` may change.
 
     Yields
     ------
@@ -94,7 +97,7 @@ def evaluate(
             here = {"variant": variant, "confounding": intent, "seed": seed}
             _empty(folders)
             write_exports(folders.landing, watch(world, customers, seed), world, seed)
-            for row in _fitted(folders, models):
+            for row in _fitted(folders, models, overrides):
                 yield here | _judged(row, truth)
     progress(len(worlds), len(worlds), "")
 
@@ -116,10 +119,12 @@ def _empty(folders: Folders) -> None:
                 path.unlink()
 
 
-def _fitted(folders: Folders, models: Sequence[str]) -> Iterator[dict[str, Any]]:
+def _fitted(
+    folders: Folders, models: Sequence[str], overrides: Mapping[str, Any]
+) -> Iterator[dict[str, Any]]:
     """Shares by model, as a night would leave them in the warehouse."""
     # last_touch is the yardstick that settings ask for
-    chosen = {**SETTINGS, "models": list(dict.fromkeys([*models, "last_touch"]))}
+    chosen = {**SETTINGS, "models": list(dict.fromkeys([*models, "last_touch"])), **overrides}
     settings = load_settings(folders.dbt_project, chosen)
     line = pipeline.Line(folders, settings, chosen)
     for step in LINE:

@@ -82,6 +82,7 @@ class Settings(BaseModel):
     markov_order: Annotated[int, Field(ge=1, le=4)] | Literal["auto"]
     markov_nulls: Literal["use", "ignore"]
     shapley_game: Literal["conversions", "rate", "exact_rate", "model"]
+    ladder_weekdays: bool
     sample_customers: Annotated[int, Field(ge=100)]
     random_seed: Annotated[int, Field(ge=0)]
     position_based_first: Annotated[float, Field(ge=0, le=1, strict=False)]

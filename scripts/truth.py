@@ -20,7 +20,7 @@ from attribution.evaluate import CONFOUNDING, evaluate
 from attribution.known_world import NULL_CHANNEL, VARIANTS
 from attribution.settings import FITTED, HEURISTICS
 
-SINCE = "2026-11-28"  # what was measured before says nothing of today's intervals
+LADDER = 3  # raised where the ladder finds other figures: rows bear it
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 RECORDING = tuple(VARIANTS)[:4]
 # too slow, or too hungry on long paths, for every world: in the first variant only
@@ -67,7 +67,7 @@ def measure(
     some: list[str] | None,
 ) -> None:
     """Add every model's rows of a variant, or those of some; or put those of one model into the
-    place of its former ones, which bear no date or an earlier one.
+    place of its former ones, of an earlier ladder.
     """
     today = date.today().isoformat()
     todo: dict[tuple[str, ...], list[float]] = defaultdict(list)  # confounding by models to measure
@@ -77,7 +77,7 @@ def measure(
         mine = [row for row in rows if row["model"] == again]
         # last_touch is measured with all models; some of those may have been refused there
         is_done = set(some) <= known if some else "last_touch" in known
-        if (is_done and not mine) or any(row.get("on") == today for row in mine):
+        if (is_done and not mine) or any(row.get("ladder") == LADDER for row in mine):
             continue
         wanted = some or _models(variant, seed)
         models = [again] if mine else [model for model in wanted if model not in known]
@@ -89,7 +89,7 @@ def measure(
             for row in _of_world(found, (variant, confounding, seed)):
                 if row["model"] == again:
                     found["worlds"].remove(row)
-        found["worlds"] += [row | {"on": today} for row in rows]
+        found["worlds"] += [row | {"on": today, "ladder": LADDER} for row in rows]
         found["customers"] = customers
         save(found, path)
 
@@ -149,8 +149,8 @@ def rendered(found: dict) -> str:
         f"The other models were measured with seeds up to {others} alone. "
         "`gone wrong` is the worst world. The best other model is chosen anew for every row, by "
         "hindsight, which nobody has in life. `anew`: so many of the worlds were measured since "
-        f"{SINCE}, when intervals were widened for effects that are held at 0 and the ladder "
-        "learnt that weekdays differ; `coverage` is that of these, where there are any.",
+        "intervals allow for effects that are held at 0, which shares do not depend on; `coverage` "
+        "is that of these, where there are any.",
         "",
         "| variant | confounding | worlds | anew | ladder | gone wrong | goal | best other | ratio "
         f"| ladder: {NULL_CHANNEL} | organic | true | coverage |",
@@ -219,7 +219,7 @@ def _row(variant: str, confounding: float, mine: list[dict], by: dict) -> str:
 
 
 def _anew(rows: list[dict]) -> list[dict]:
-    return [row for row in rows if row.get("on", "") >= SINCE]
+    return [row for row in rows if row.get("ladder") == LADDER]
 
 
 def drawn(found: dict) -> str:

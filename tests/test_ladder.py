@@ -1,5 +1,6 @@
 """The ladder against brute force: every hidden way through a few days, every set of channels."""
 
+from dataclasses import replace
 from itertools import permutations, product
 from multiprocessing import get_context
 
@@ -502,20 +503,28 @@ def test_a_long_step_of_a_root_is_no_long_step_of_the_hazard() -> None:
         assert mine == pytest.approx(theirs, abs=1e-10)
 
 
-def test_an_effect_steps_below_0_by_the_organic_hazard_at_most() -> None:
-    """And no hazard and no share ever does."""
-    ladder = random_ladder(4)
+def test_effects_step_below_0_by_the_organic_hazard_at_most() -> None:
+    """All channels together, on every weekday; and no hazard and no share ever does."""
+    ladder = random_ladder(4, weekdays=7)
     row = coordinates(ladder, False)
     nothing_known = np.where(_angles(row, ladder, False), 0.0, -9.0)
     there = stepped(row, nothing_known, ladder, False)
     assert there.organic.max() < 1e-8
-    assert min(part.min() for part in (there.start, there.kernel)) >= 0
+    assert min(part.min() for part in (there.start, there.kernel, there.week)) >= 0
     assert there.effect.min() > -1e-8
     effects = np.isin(row, np.sqrt(ladder.effect[ladder.effect > 0] - LEAST))
-    there = stepped(row, np.where(effects, -0.01 - row**2, 0.0), ladder, False)
-    assert there.effect[ladder.effect > 0] == pytest.approx(-0.01, abs=1e-8)
+    there = stepped(row, np.where(effects, -0.001 - row**2, 0.0), ladder, False)
+    assert there.effect[ladder.effect > 0] == pytest.approx(-0.001, abs=1e-8)
     least = stepped(row, np.where(effects, -9.0, 0.0), ladder, False)
-    assert least.effect[..., 0] == pytest.approx(-ladder.organic, abs=1e-8)
+    together = least.effect.sum(axis=2)
+    assert together == pytest.approx(-ladder.organic * ladder.week[1].min(), abs=1e-8)
+    entries = Entries(
+        touched=np.array([[True, True]]),
+        weight=np.full((2, 1, STAGES), 1 / 6),
+        followed=np.ones(30),
+    )
+    found = conversion_chances(least, entries, all_sets(2))
+    assert ((found >= 0) & (found <= 1)).all()
 
 
 def test_no_channel_has_negative_credit() -> None:
@@ -606,7 +615,8 @@ def test_a_day_on_which_more_happens_of_everything_is_no_effect() -> None:
     often on days on which customers move more often anyway.
     """
     days = days_of("weekly bursts", 0.0, 1, 12_000)
-    choice = choose(days, 7)
+    assert choose(days, 7).start.week.shape == (2, 1)  # not asked for
+    choice = choose(days, 7, weekdays=True)
     assert choice.held_out["weekdays"] > choice.held_out["one_class"] + 1
     for factors in choice.start.week:
         assert factors == pytest.approx([1.9] * 2 + [0.64] * 5, abs=0.25)
@@ -628,8 +638,8 @@ def test_a_day_on_which_more_happens_of_everything_is_no_effect() -> None:
 def test_one_newton_step_is_close_to_a_refit(world: CustomerDays) -> None:
     """Without a tenth of the customers, the parameters move as a fit without them would."""
     fitted = fit_ladder(world, "none").ladder
-    stages = ladder_pass(world, fitted)[2]
-    ladders, entries = replicate_ladders(world, fitted, False, stages, 10)
+    _, sums, stages = ladder_pass(world, fitted)
+    ladders, entries = replicate_ladders(world, fitted, False, sums, stages, 10)
     rest = world.part(world.group != 3)
     refit = fit_ladder(rest, "none", fitted).ladder
     before = divided(fitted, entries_of(world, stages)).shares
@@ -641,14 +651,65 @@ def test_one_newton_step_is_close_to_a_refit(world: CustomerDays) -> None:
 def test_an_effect_that_is_held_at_0_is_not_known_to_be_0(world: CustomerDays) -> None:
     """What stays at 0 in every replicate would have no interval: 0 for certain, by chance."""
     fitted = fit_ladder(world, "none").ladder
-    stages = ladder_pass(world, fitted)[2]
-    ladders, _ = replicate_ladders(world, fitted, False, stages, 10)
+    _, sums, stages = ladder_pass(world, fitted)
+    ladders, _ = replicate_ladders(world, fitted, False, sums, stages, 10)
     held = (fitted.effect < 1e-5) & (fitted.organic > 1e-3)[..., None]
     assert held.any()
     found = np.array([ladder.effect[held] for ladder in ladders])
     assert ((found < 0).any(axis=0) & (found > 0).any(axis=0)).all()
     free = moving(fitted, False)
     assert free.sum() < free.size  # a hazard at 0 from which nobody moves stays there
+
+
+def test_a_channel_that_is_hardly_met_is_not_said_to_move_everybody() -> None:
+    """Thirty contacts that nobody moved after exclude an effect of a third, not one of a tenth."""
+    days = days_of("all steps recorded", 0.0, 2, 8_000)
+    days = days.part(~days.entries()[:, 5])
+    kept = np.ones(days.touch_day.size, dtype=np.bool_)
+    kept[np.flatnonzero(days.touch_channel == 5)[30:]] = False
+    days = replace(
+        days,
+        touch_start=np.concatenate([[0], np.cumsum(kept)])[days.touch_start],
+        touch_day=days.touch_day[kept],
+        touch_channel=days.touch_channel[kept],
+    )
+    found = ladder(days, days.conversions, 0.0, 20, shape="none")
+    effects = [row for row in found.effects if row["channel"] == "f"]
+    held = [row for row in effects if row["chance_per_contact"] < 1e-6]
+    assert held
+    for row in held:
+        assert 0.05 < row["chance_high"] < 0.6, row
+
+
+def test_which_weekday_is_the_first_makes_no_difference() -> None:
+    """And one on which nobody is met or moves is none that the others are measured by."""
+    days = days_of("weekly bursts", 0.5, 3, 2_500)
+    closed = (np.repeat(days.first_weekday, np.diff(days.touch_start)) + days.touch_day) % 7 == 3
+    closed &= days.touch_day > 0
+    kept = np.concatenate([[0], np.cumsum(~closed)])[days.touch_start]
+    days = replace(
+        days, touch_start=kept, touch_day=days.touch_day[~closed],
+        touch_channel=days.touch_channel[~closed],
+    )  # fmt: skip
+    shares, spread = [], []
+    for first in (0, 3, 5):
+        shifted = replace(days, first_weekday=(days.first_weekday - first) % 7)
+        start = with_weekdays(first_guess(shifted, "none"))
+        found = ladder(shifted, 1.0, 0.0, 20, shape="none", start=start)
+        assert found.fitted.ladder.week[0, (3 - first) % 7] < 1e-6
+        shares.append(found.credit.conversions)
+        spread.append(found.replicates.std(axis=0))
+    for other in (1, 2):
+        assert shares[other] == pytest.approx(shares[0], abs=2e-4)
+        assert spread[other] == pytest.approx(spread[0], rel=0.05)
+
+
+def test_intervals_know_what_is_cut_at_0() -> None:
+    """A share of 0 is one that might have been below: its replicates lie on both sides."""
+    days = days_of("all steps recorded", 1.0, 5, 4_000)
+    found = ladder(days, days.conversions, 0.0, 20, shape="none")
+    social = found.replicates[:, 5] - found.credit.conversions[5] / days.conversions
+    assert social.min() < 0 < social.max()
 
 
 CONVERTING = [

@@ -83,6 +83,7 @@ def ladder(
     seed: int = 7,
     shape: Shape | None = None,
     start: Ladder | None = None,
+    weekdays: bool = False,
 ) -> LadderFit:
     """Fit the ladder and divide the conversions.
 
@@ -94,9 +95,11 @@ def ladder(
     groups : int
         Replicate groups, G; 0 for no intervals.
     shape : none, geometric, free, or None
-        Kernel; None chooses it, and the classes of activity, by customers held out.
+        Kernel; None chooses the ladder's form by customers held out.
     start : Ladder, or None
         Where to climb from.
+    weekdays : bool
+        Whether weekdays may differ, in contacts and in organic moves.
 
     Raises
     ------
@@ -107,7 +110,7 @@ def ladder(
     check(days)
     choice = None
     if shape is None:
-        choice = choose(days, seed)
+        choice = choose(days, seed, weekdays)
         shape, start = choice.shape, start or choice.start
     fitted = fit_ladder(days, shape, start)
     sums, entry_stages = fitted.sums, fitted.entry_stages
@@ -117,7 +120,7 @@ def ladder(
     without: list[tuple[Ladder, Entries]] = []
     if groups:
         ladders, parts = replicate_ladders(
-            days, fitted.ladder, shape == "geometric", entry_stages, groups
+            days, fitted.ladder, shape == "geometric", sums, entry_stages, groups
         )
         without = list(zip(ladders, parts, strict=True))
         replicates = _replicate_shares(fitted.ladder, entries, shares, ladders, parts, seed)
@@ -266,17 +269,19 @@ def _replicate_shares(
     parts: list[Entries],
     seed: int,
 ) -> Floats:
-    """Shares without each group, (G, K). All sets of many channels are too many to value a hundred
-    times: the change is then measured along the same few orders for all.
+    """Shares without each group, (G, K), as they change before they are cut at 0. All sets of many
+    channels are too many to value a hundred times: the change is then measured along the same few
+    orders for all.
     """
     channels = shares.size
-    if channels <= 8:
-        return np.array([divided(*part).shares for part in zip(ladders, parts, strict=True)])
     orders = antithetic_orders(channels, REPLICATE_ORDERS // 2, seed)
-    sets = sets_of_orders(orders)
+    few = channels <= 8
+    sets = all_sets(channels) if few else sets_of_orders(orders)
 
     def along(ladder: Ladder, entries: Entries) -> Floats:
         values = conversion_chances(ladder, entries, sets)
+        if few:
+            return np.asarray(shapley_values(values) / values[-1])
         return np.asarray(shapley_of_orders(orders, values) / values[channels])
 
     centre = along(ladder, entries)

@@ -11,7 +11,7 @@ import numpy as np
 from attribution.customer_days import CustomerDays
 from attribution.models.ladder_chances import Ladder
 from attribution.models.ladder_days import day_kinds
-from attribution.models.ladder_em import LAGS, Shape, begun, first_guess, fit_ladder, geometric
+from attribution.models.ladder_em import LAGS, Shape, first_guess, fit_ladder, geometric
 from attribution.models.ladder_pass import log_likelihoods
 from attribution.paths import Floats
 
@@ -61,8 +61,11 @@ def with_weekdays(ladder: Ladder) -> Ladder:
     return ladder._replace(week=np.ones((2, 7)))
 
 
-def choose(days: CustomerDays, seed: int) -> Choice:
+def choose(days: CustomerDays, seed: int, weekdays: bool = False) -> Choice:
     """The form that makes customers likely whom it was not fitted on; the simplest of equals.
+
+    Weekdays may differ where that is allowed: a bank that books on Monday what happened on Sunday
+    would have organic Mondays.
 
     A richer one is taken only where its gain exceeds two standard errors. The likelihood has a hill
     for customers who left in silence and another for slow ones, so the first climb has two starts.
@@ -77,12 +80,11 @@ def choose(days: CustomerDays, seed: int) -> Choice:
     several = _is_gain(judged["several_classes"] - judged["one_class"])
     ladders: dict[Shape, Ladder] = {"none": uneven if several else plain}
     judged["none"] = judged["several_classes" if several else "one_class"]
-    # what a weekday does is hardly hidden: few steps tell nearly all of it
-    weekdays = begun(train, "none", with_weekdays(ladders["none"]))
-    judged["weekdays"] = _held_out(test, weekdays)
-    if _is_gain(judged["weekdays"] - judged["none"]):
-        ladders["none"] = fit_ladder(train, "none", weekdays, NEAR).ladder
-        judged["none"] = _held_out(test, ladders["none"])
+    if weekdays:
+        weekly = fit_ladder(train, "none", with_weekdays(ladders["none"]), NEAR).ladder
+        judged["weekdays"] = _held_out(test, weekly)
+        if _is_gain(judged["weekdays"] - judged["none"]):
+            ladders["none"], judged["none"] = weekly, judged["weekdays"]
     chosen: Shape = "none"
     kernels: tuple[Shape, ...] = ("geometric", "free")
     for shape in kernels:

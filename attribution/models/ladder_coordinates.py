@@ -153,21 +153,44 @@ def moving(ladder: Ladder, is_geometric: bool, near: float = 1e-6) -> Booleans:
     return np.asarray(free)
 
 
+def held_information(ladder: Ladder, sums: Sums, is_geometric: bool, near: float = 1e-6) -> Floats:
+    """What scores miss of effects that are held at 0, (P,), on their own scale.
+
+    Where a channel's contacts were followed by no move, each of E days at risk has the score -1,
+    and their squares do not show how the likelihood bends: by E / h, where h is the hazard without
+    the touch. Of that a tenth is taken, for stages are hidden; and not more than leaves 3 / E
+    within the interval, the most that E days without a move can exclude.
+    """
+    row = coordinates(ladder, is_geometric)
+    upward, _ = places(len(ladder.start))
+    at_risk = (sums.effect_days @ ladder.kernel)[upward]
+    bent = 0.1 * at_risk / np.maximum(ladder.organic[upward], LEAST)[:, None]
+    most = np.minimum(bent, (0.65 * at_risk) ** 2)
+    known = np.zeros(row.size)
+    is_effect = _of_parts((4,), row, ladder, is_geometric)
+    known[is_effect] = np.where(ladder.effect[upward] < near, most, 0.0).ravel()
+    return known
+
+
 def stepped(row: Floats, step: Floats, like: Ladder, is_geometric: bool) -> Ladder:
     """The ladder after a step along `plain_slope` that leads to the top if the likelihood bends
     everywhere as it does here.
 
-    Cut at 0, but for effects: they may go below by as much as there is of the organic hazard. A
-    ladder that was fitted has none below 0, and how far it may be from the truth needs them.
+    Cut at 0, but for effects: all channels together may go below by as much as there is of the
+    organic hazard. A ladder that was fitted has none below 0, and how far it may be from the truth
+    needs them.
     """
     is_angle = _angles(row, like, is_geometric)
     plain = np.where(is_angle, row, row**2) + step
     kept = np.maximum(plain, 0.0)
     there = ladder_at(np.where(is_angle, kept, np.sqrt(kept)), like, is_geometric)
     upward, channels = places(len(like.start))[0], like.contact.shape[1]
-    effect, found = there.effect.copy(), _parts(plain, like, is_geometric)[4]
-    least = -there.organic[upward][:, None]
-    effect[upward] = np.maximum(LEAST + found.reshape(-1, channels), least)
+    found = LEAST + _parts(plain, like, is_geometric)[4].reshape(-1, channels)
+    below = np.minimum(found, 0.0)
+    least = there.organic[upward] * there.week[1].min()
+    bound = np.minimum(least / np.maximum(-below.sum(axis=1), 1e-300), 1.0)
+    effect = there.effect.copy()
+    effect[upward] = np.maximum(found, 0.0) + below * bound[:, None]
     return there._replace(effect=effect)
 
 

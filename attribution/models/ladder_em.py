@@ -113,12 +113,6 @@ def fit_ladder(
     raise ConvergenceError(f"ladder: not at rest after {passes} passes; sample more customers")
 
 
-def begun(days: CustomerDays, shape: Shape, start: Ladder) -> Ladder:
-    """Some steps of EM up from a start that is near the top."""
-    kinds = day_kinds(days, start.kernel.size, start.week.shape[1])
-    return _em_steps(kinds, start, shape, FEW_STEPS, -np.inf)[0]
-
-
 def _em_steps(
     days: DayKinds, ladder: Ladder, shape: Shape, steps: int, reached: float
 ) -> tuple[Ladder, Sums]:
@@ -229,7 +223,8 @@ def _contacts(ladder: Ladder, sums: Sums) -> tuple[Floats, Floats, Floats]:
 
 
 def _factors(counts: Floats, expected: Floats) -> Floats:
-    return np.maximum(_ratio(counts, expected), LEAST)
+    """Of what was never at risk nothing is known: it is as it would be otherwise."""
+    return np.where(expected > 0, np.maximum(_ratio(counts, expected), LEAST), 1.0)
 
 
 def _kernel(

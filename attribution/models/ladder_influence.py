@@ -10,14 +10,26 @@ import numpy as np
 
 from attribution.customer_days import CustomerDays
 from attribution.models.ladder_chances import Ladder
-from attribution.models.ladder_coordinates import coordinates, moving, plain_slope, stepped
+from attribution.models.ladder_coordinates import (
+    coordinates,
+    held_information,
+    moving,
+    plain_slope,
+    stepped,
+)
 from attribution.models.ladder_scores import customer_scores
+from attribution.models.ladder_sums import Sums
 from attribution.models.ladder_value import Entries, entries_without
 from attribution.paths import Floats
 
 
 def replicate_ladders(
-    days: CustomerDays, ladder: Ladder, is_geometric: bool, entry_stages: Floats, groups: int
+    days: CustomerDays,
+    ladder: Ladder,
+    is_geometric: bool,
+    sums: Sums,
+    entry_stages: Floats,
+    groups: int,
 ) -> tuple[list[Ladder], list[Entries]]:
     """Parameters and entries without each replicate group, G of each."""
     row = coordinates(ladder, is_geometric)
@@ -27,6 +39,7 @@ def replicate_ladders(
     for part, scores in customer_scores(days, ladder, is_geometric, plain_slope):
         known += (scores / days.weight[part, None]).T @ scores
         np.add.at(by_group, days.group[part], scores)
+    known += np.diag(held_information(ladder, sums, is_geometric))
     known = known[np.ix_(free, free)]
     unit = np.sqrt(np.maximum(np.diag(known), 1e-300))
     inverse = np.linalg.pinv(known / np.outer(unit, unit), rcond=1e-9, hermitian=True)

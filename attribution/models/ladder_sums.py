@@ -70,7 +70,7 @@ def quiet_days(quiet_sums, powers, organic, classes, at, sums):  # type: ignore[
     """Adds the days inside all runs, class by class.
 
     A run of n days with mass a before and b after it made s -> k on its day t with the expectation
-    (a T^t)[s] T[s, k] (T^(n-1-t) b)[k] / (a T^n b); `quiet_sums[n]` is the sum of a b' / (a T^n b).
+    (a T^t)[s] T[s, k] (T^(n-1-t) b)[k] / (a T^n b); `quiet_sums` has the sum of a b' / (a T^n b).
     All lengths together from the longest on: what is left of a longer run is one day shorter. Where
     weekdays differ, so does T, and this goes by the weekday on which runs begin.
     """

@@ -233,7 +233,7 @@ def conversion_chances(ladder: Ladder, entries: Entries, sets: Booleans) -> Floa
 
 def _seasons(week: Floats, begun: Floats) -> Floats:
     """Factors of contacts and of organic hazards by day after entry, (2, W), again and again: the
-    mean over the weekdays on which customers begin.
+    mean over the weekdays on which customers begin, as if all of them had it.
     """
     weekdays = week.shape[1]
     if weekdays == 1:
