@@ -39,7 +39,7 @@ from attribution.models.ladder_value import (
     sets_of_orders,
     shapley_of_orders,
 )
-from attribution.models.lift import LiftTests, calibrate, lifts
+from attribution.models.lift import LiftTests, calibrate, causal, lifts
 from attribution.models.shapley_sets import shapley_values
 
 STAGES = 3  # below the conversion: two rungs
@@ -792,6 +792,20 @@ def test_a_lift_below_the_ladders_own_is_met(world: CustomerDays, floor: float) 
     assert found.after == pytest.approx([own / 3], abs=0.01)
     assert np.abs(found.delta[[0, 1, 2, 3, 5]]).max() < 0.3
     assert found.delta[4] > 0.5
+
+
+def test_calibration_keeps_the_causes_of_every_weekday_together() -> None:
+    """What channels lose the organic hazard gains, by its days at risk times their factors."""
+    days, parameters = customers(SOME), random_ladder(6, lags=3, weekdays=7)
+    sums = ladder_pass(days, parameters)[1]
+
+    def causes(ladder: Ladder) -> float:
+        organic = (ladder.organic_by_weekday() * sums.organic_days).sum()
+        return float(organic + (ladder.effect * (sums.effect_days @ ladder.kernel)).sum())
+
+    changed = causal(parameters, sums, np.array([0.4, 0.1]))
+    assert causes(changed) == pytest.approx(causes(parameters), rel=1e-12)
+    assert changed.organic.sum() > parameters.organic.sum()
 
 
 def test_a_lift_that_nobody_could_have_made_is_refused(world: CustomerDays) -> None:

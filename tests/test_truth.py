@@ -182,6 +182,25 @@ def test_a_lift_test_that_says_nothing_leaves_the_other_models(
     assert refused == [("ladder_calibrated",)]
 
 
+def test_weekdays_differ_where_it_is_asked_for(home: Home) -> None:
+    """The world's first day, with more of everything on it and the next, is a Thursday."""
+    world = draw_world("weekly bursts", 0.0, 1)
+    write_exports(home.path / "landing", watch(world, 4_000, 1), world, 1)
+    steps, lookback = RUN[:2], RUN[2:4]
+    told = "select name, value from model_diagnostics where model = 'ladder'"
+    home.must("run", *steps, *lookback, "--set", "models=[last_touch, ladder]")
+    assert not [name for name, _ in home.published(told) if "_on_" in name]
+    home.must(
+        *("run", *steps, *lookback, "--set", "models=[last_touch, ladder]"),
+        *("--set", "ladder_weekdays=true"),
+    )
+    factors = {name: float(value) for name, value in home.published(told) if "_on_" in name}
+    assert len(factors) == 14
+    for name, factor in factors.items():
+        bound = 1.4 if name.endswith(("_on_thursday", "_on_friday")) else 0.0
+        assert bound < factor < (2.6 if bound else 0.95), name
+
+
 def test_a_goal_without_steps_has_every_other_model(home: Home, shocked) -> None:
     world, seed = shocked
     write_exports(home.path / "landing", watch(world, 2_000, seed), world, seed)
