@@ -88,8 +88,13 @@ def evaluate(
     unknown = sorted(set(models) - set(HEURISTICS) - set(FITTED))
     if unknown:
         raise UsageError(f"evaluate: no model {unknown[0]!r}")
+    if "models" in overrides:
+        raise UsageError("evaluate: models are chosen by --model, not by --set")
+    # last_touch is the yardstick that settings ask for
+    chosen = {**SETTINGS, "models": list(dict.fromkeys([*models, "last_touch"])), **overrides}
     with tempfile.TemporaryDirectory(prefix="attribution-evaluate-") as home:
         folders = Folders.from_environment({"ATTRIBUTION_HOME": home})
+        settings = load_settings(folders.dbt_project, chosen)
         for number, (variant, intent, seed) in enumerate(worlds):
             progress(number, len(worlds), f"{variant}, confounding {intent:g}")
             world = draw_world(variant, intent, seed)
@@ -97,7 +102,7 @@ def evaluate(
             here = {"variant": variant, "confounding": intent, "seed": seed}
             _empty(folders)
             write_exports(folders.landing, watch(world, customers, seed), world, seed)
-            for row in _fitted(folders, models, overrides):
+            for row in _fitted(pipeline.Line(folders, settings, chosen), models):
                 yield here | _judged(row, truth)
     progress(len(worlds), len(worlds), "")
 
@@ -119,17 +124,11 @@ def _empty(folders: Folders) -> None:
                 path.unlink()
 
 
-def _fitted(
-    folders: Folders, models: Sequence[str], overrides: Mapping[str, Any]
-) -> Iterator[dict[str, Any]]:
+def _fitted(line: pipeline.Line, models: Sequence[str]) -> Iterator[dict[str, Any]]:
     """Shares by model, as a night would leave them in the warehouse."""
-    # last_touch is the yardstick that settings ask for
-    chosen = {**SETTINGS, "models": list(dict.fromkeys([*models, "last_touch"])), **overrides}
-    settings = load_settings(folders.dbt_project, chosen)
-    line = pipeline.Line(folders, settings, chosen)
     for step in LINE:
         pipeline.run_step(line, step)
-    with open_warehouse(folders, settings, read_only=True) as con:
+    with open_warehouse(line.folders, line.settings, read_only=True) as con:
         rows = con.execute(CREDIT).fetchall()
     for model in sorted({model for model, *_ in rows} & set(models)):
         mine = {channel: figures for name, channel, *figures in rows if name == model}

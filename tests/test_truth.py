@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from conftest import Home
 
-from attribution.errors import UsageError
+from attribution.errors import SettingsError, UsageError
 from attribution.evaluate import evaluate, write_exports
 from attribution.known_world import (
     CHANNELS,
@@ -241,3 +241,23 @@ def test_evaluate_yields_every_world(tmp_path: Path) -> None:
     assert [(row["seed"], row["model"]) for row in rows] == [
         (1, "last_touch"), (1, "linear"), (2, "last_touch"), (2, "linear"),
     ]  # fmt: skip
+    # nothing of the first world is left when the second begins
+    alone = evaluate(["10 % recorded"], [0.0], [2], customers=2_500, models=["linear"])
+    assert list(alone) == [row for row in rows if (row["seed"], row["model"]) == (2, "linear")]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "error", "message"),
+    [
+        ({"ladder_weekdays": "maybe"}, SettingsError, "ladder_weekdays"),
+        ({"nonsense": 1}, SettingsError, "nonsense"),
+        ({"models": ["linear"]}, UsageError, "by --model"),
+    ],
+)
+def test_evaluate_refuses_settings_before_it_draws_a_world(
+    overrides: dict, error: type, message: str
+) -> None:
+    drawn: list = []
+    with pytest.raises(error, match=message):
+        next(evaluate(progress=lambda *world: drawn.append(world), overrides=overrides))
+    assert not drawn
