@@ -66,7 +66,10 @@ def day_kinds(
     if one_by_one:
         each = np.repeat(first_place, days.last_day + 1)
         places.append(each + _counted(days.last_day + 1))
-    items = np.unique(np.concatenate(places))
+    is_item = np.zeros(days.customers * span, dtype=np.bool_)
+    for some in places:
+        is_item[some] = True
+    items = np.flatnonzero(is_item)
     rungs = np.zeros(items.size, dtype=np.int64)
     rungs[np.searchsorted(items, recording)] = days.record_rungs
     is_last = np.isin(items, ending)
