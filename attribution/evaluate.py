@@ -52,7 +52,7 @@ SETTINGS: Mapping[str, Any] = {
 CREDIT = """
 select model, channel, share, share_low, share_high
 from raw._credit_channels
-where segment = 'all'
+where segment = 'all' and goal = 'contract'
 order by model, channel
 """
 
@@ -173,6 +173,7 @@ def write_exports(landing: Path, lives: Lives, world: World, seed: int) -> None:
         occurred_at=_times(day, second),
         channel=np.array(CHANNELS)[channel],
     )
+    goal = np.where(lives.wants_other, "another product", "contract")
     who, place = np.nonzero(lives.rung)
     _write(
         landing / "steps" / "steps_2026-03-01.parquet",
@@ -180,6 +181,7 @@ def write_exports(landing: Path, lives: Lives, world: World, seed: int) -> None:
         customer_id=ids[who],
         occurred_at=_times(place - 1, np.full(who.size, 12 * 3600)),
         step=np.array(STEPS)[lives.rung[who, place] - 1],
+        goal=goal[who],
     )
     (who,) = np.nonzero(lives.converted >= 0)
     _write(
@@ -187,6 +189,7 @@ def write_exports(landing: Path, lives: Lives, world: World, seed: int) -> None:
         conversion_id=_numbered("c", who.size),
         customer_id=ids[who],
         converted_at=_times(lives.converted[who], np.full(who.size, 13 * 3600)),
+        goal=goal[who],
         revenue=np.full(who.size, 100.0),
     )
 

@@ -72,6 +72,7 @@ VARIANTS: dict[str, dict[str, float]] = {
     "channels that work together only": {"recorded": 0.7, "synergy": 1.0},
     "false rungs": {"recorded": 0.7, "false": 0.005},
     "split identities": {"recorded": 0.7, "split": 0.15},
+    "several products": {"recorded": 0.7, "others": 0.7},
 }
 
 
@@ -95,6 +96,7 @@ class World(NamedTuple):
     synergy: float = 0.0
     false: float = 0.0
     split: float = 0.0
+    others: float = 0.0
 
 
 class Lives(NamedTuple):
@@ -103,11 +105,13 @@ class Lives(NamedTuple):
     touched : (N, DAYS, K)
     rung : (N, DAYS + 1) recorded before the first day and on each day, 0 for none
     converted : (N,) day, or -1
+    wants_other : (N,) whether all of that, the contract included, is of another product
     """
 
     touched: Booleans
     rung: Integers
     converted: Integers
+    wants_other: Booleans
 
 
 def draw_world(variant: str, confounding: float, seed: int) -> World:
@@ -223,9 +227,10 @@ def _count(world, seed, first, last, days, acts):  # type: ignore[no-untyped-def
 
 
 @njit(cache=True, nogil=True)
-def _watch(world, seed, days, touched, rung, converted):  # type: ignore[no-untyped-def]
+def _watch(world, seed, days, touched, rung, converted, wants_other):  # type: ignore[no-untyped-def]
     acts = np.ones(touched.shape[2], dtype=np.bool_)
     for i in range(len(converted)):
+        wants_other[i] = _uniform(seed, i, 0, 0, 13) < world.others
         converted[i] = _live(world, seed, i, days, acts, touched[i], rung[i])
 
 
@@ -236,6 +241,7 @@ def watch(world: World, customers: int, seed: int) -> Lives:
         np.zeros((customers, DAYS, channels), dtype=np.bool_),
         np.zeros((customers, DAYS + 1), dtype=np.int64),
         np.zeros(customers, dtype=np.int64),
+        np.zeros(customers, dtype=np.bool_),
     )
     _watch(world, seed, DAYS, *lives)
     return lives
@@ -266,7 +272,7 @@ def _is_chain(world: World) -> bool:
     return all(
         getattr(world, name) == default
         for name, default in World._field_defaults.items()
-        if name not in ("recorded", "false", "split")
+        if name not in ("recorded", "false", "split", "others")
     )
 
 

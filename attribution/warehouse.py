@@ -92,11 +92,12 @@ def literal(text: str) -> str:
 
 def columns_of(con: duckdb.DuckDBPyConnection, schema: str, table: str) -> dict[str, str]:
     """Column types by name, in order; empty where there is no such table."""
-    rows = con.execute(
-        "select column_name, data_type from information_schema.columns "
-        "where table_schema = ? and table_name = ? order by ordinal_position",
-        [schema, table],
-    ).fetchall()
+    try:  # not information_schema, which works out the columns of all tables each time
+        rows = con.execute(
+            "select name, type from pragma_table_info(?)", [f"{quote(schema)}.{quote(table)}"]
+        ).fetchall()
+    except duckdb.CatalogException:
+        return {}
     return dict(rows)
 
 

@@ -29,7 +29,20 @@ instants as (
 
 ),
 
--- who has the product already is no newcomer to its ladder
+-- products that customers were seen to want; a step without a goal tells of all of them
+wanted as (
+
+    select conversions.customer_key, conversions.goal
+    from {{ ref('conversion_instants') }} as conversions
+    union
+    select ids.customer_key, steps.goal
+    from {{ ref('stg_steps') }} as steps
+    inner join {{ ref('stg_customers') }} as ids on steps.customer_id = ids.customer_id
+
+),
+
+-- who has the product already is no newcomer to its ladder, and who was seen to want others alone is
+-- not on it: met more and more on the way to those, and never to move on this one
 population as (
 
     select
@@ -46,7 +59,20 @@ population as (
             entries.customer_key = instants.customer_key
             and entries.goal = instants.goal
             and instants.place = 1
-    where not coalesce(instants.is_before, false)
+    left join (select distinct customer_key from wanted) as known
+        on entries.customer_key = known.customer_key
+    where
+        not coalesce(instants.is_before, false)
+        and (
+            known.customer_key is null
+            or exists (
+                select 1
+                from wanted
+                where
+                    wanted.customer_key = entries.customer_key
+                    and coalesce(wanted.goal, goals.goal) = goals.goal
+            )
+        )
 
 ),
 
