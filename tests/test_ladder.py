@@ -11,6 +11,7 @@ import pytest
 from attribution.customer_days import CustomerDays, read_customer_days
 from attribution.errors import InvalidPaths, ModelRefused
 from attribution.known_world import draw_world, true_values, watch
+from attribution.models import ladder_em
 from attribution.models.ladder import divided, ladder
 from attribution.models.ladder_chances import Ladder, chances, day_chances
 from attribution.models.ladder_choice import choose, with_classes, with_kernel, with_weekdays
@@ -328,7 +329,7 @@ def days_of(variant: str, confounding: float, seed: int, size: int) -> CustomerD
     """A known world's customers, each from its first touch on."""
     lives = watch(draw_world(variant, confounding, seed), size, seed)
     rows = []
-    for touched, rung, converted in zip(*lives, strict=True):
+    for touched, rung, converted, _ in zip(*lives, strict=True):
         end = int(converted) if converted >= 0 else len(touched) - 1
         days = np.flatnonzero(touched.any(axis=1))
         if days.size and days[0] <= end:
@@ -393,6 +394,28 @@ def test_the_same_bits_and_the_same_hilltop(several: bool) -> None:
         for fit in (fitted, warm)
     ]
     assert shares[0] == pytest.approx(shares[1], abs=1e-6)
+
+
+def test_a_climb_that_strays_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stride so long that customers are impossible there, with sums that are no numbers: seen
+    where the effect of a touch became 600 moves a day.
+    """
+    world = days_of("all steps recorded", 0.5, 3, 2_000)
+    top = fit_ladder(world, "none", first_guess(world, "none"), far=True)
+    passes, stray = 0, 13
+
+    def one_goes_astray(kinds, ladder):
+        nonlocal passes
+        passes += 1
+        value, sums, entry_stages = pass_of_kinds(kinds, ladder)
+        if passes == stray:
+            return -np.inf, Sums(*(part * np.nan for part in sums)), entry_stages
+        return value, sums, entry_stages
+
+    monkeypatch.setattr(ladder_em, "ladder_pass", one_goes_astray)
+    found = fit_ladder(world, "none", first_guess(world, "none"), far=True)
+    assert passes > stray
+    assert found.log_likelihood == pytest.approx(top.log_likelihood, abs=0.01)
 
 
 @pytest.mark.parametrize(("lags", "weekdays"), [(1, 1), (3, 1), (3, 7)])

@@ -100,6 +100,19 @@ def test_the_ladder_finds_what_others_miss(home: Home) -> None:
     assert rows["linear"]["null_share"] > 0.04
 
 
+def test_who_wants_another_product_is_not_on_the_ladder(home: Home) -> None:
+    """Met more and more on the way to it, and never to move on this one: the channels that meet
+    them seemed to do little, the ladder erred by 2.1 points, and five more were organic than are.
+    """
+    done = home.must(
+        "evaluate", "--variant", "several products", "--confounding", "1", "--customers", "16000",
+        "--model", "ladder", "--format", "json",
+    )  # fmt: skip
+    (row,) = json.loads(done.stdout)
+    assert row["error"] < 0.012
+    assert row["organic"] == pytest.approx(row["true_organic"], abs=0.03)
+
+
 @pytest.fixture(scope="module")
 def shocked() -> tuple[World, int]:
     return draw_world("strong shocks on two channels", 1.0, 2), 2

@@ -143,7 +143,7 @@ def _newton_steps(
         row = row_of(scaled)
         there = ladder_at(row, ladder, is_geometric)
         value, sums, _ = ladder_pass(days, there)
-        if not np.isfinite(value):  # so far off that customers are impossible: the search comes back
+        if not np.isfinite(value):  # impossible so far off: the search comes back
             return np.inf, np.zeros_like(scaled)
         uphill = slope(row, there, sums, is_geometric)
         return -value, -solve_triangular(root, uphill, lower=True)
