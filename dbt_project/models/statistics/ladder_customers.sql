@@ -29,11 +29,17 @@ instants as (
 
 ),
 
--- products that customers were seen to want; a step without a goal tells of all of them
+goals as (
+
+    select distinct goal from {{ ref('conversion_instants') }}
+
+),
+
+-- goals that customers were seen to want; a step without one tells of all
 wanted as (
 
-    select conversions.customer_key, conversions.goal
-    from {{ ref('conversion_instants') }} as conversions
+    select customer_key, goal
+    from {{ ref('conversion_instants') }}
     union
     select ids.customer_key, steps.goal
     from {{ ref('stg_steps') }} as steps
@@ -41,8 +47,18 @@ wanted as (
 
 ),
 
--- who has the product already is no newcomer to its ladder, and who was seen to want others alone is
--- not on it: met more and more on the way to those, and never to move on this one
+-- who was seen to want others alone is met more and more on the way to those, and never moves here
+elsewhere as (
+
+    select wanted.customer_key, goals.goal
+    from wanted
+    cross join goals
+    group by wanted.customer_key, goals.goal
+    having max(case when coalesce(wanted.goal, goals.goal) = goals.goal then 1 else 0 end) = 0
+
+),
+
+-- who has the product already is no newcomer to its ladder
 population as (
 
     select
@@ -52,27 +68,15 @@ population as (
         instants.converted_at,
         case when instants.converted_at is not null then 1 else 0 end as is_converted
     from entries
-    inner join (select distinct goal from {{ ref('conversion_instants') }}) as goals
-        on entries.goal = goals.goal or entries.goal is null
+    inner join goals on entries.goal = goals.goal or entries.goal is null
     left join instants
         on
             entries.customer_key = instants.customer_key
             and entries.goal = instants.goal
             and instants.place = 1
-    left join (select distinct customer_key from wanted) as known
-        on entries.customer_key = known.customer_key
-    where
-        not coalesce(instants.is_before, false)
-        and (
-            known.customer_key is null
-            or exists (
-                select 1
-                from wanted
-                where
-                    wanted.customer_key = entries.customer_key
-                    and coalesce(wanted.goal, goals.goal) = goals.goal
-            )
-        )
+    left join elsewhere
+        on entries.customer_key = elsewhere.customer_key and goals.goal = elsewhere.goal
+    where not coalesce(instants.is_before, false) and elsewhere.customer_key is null
 
 ),
 
