@@ -17,8 +17,6 @@ from typing import Any
 
 import numba
 
-numba.config.SLP_VECTORIZE = 1  # numbers side by side are computed side by side
-
 
 def compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:
     """A decorator. What it decorates may call only compiled functions of the same folder."""

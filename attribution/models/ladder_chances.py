@@ -179,9 +179,9 @@ def _quiet(ladder, untouched, organic, longest):  # type: ignore[no-untyped-def]
                     ways = ZEROS
                     for j in range(s, k + 1):
                         ways = plus(
-                            ways, times(lanes(powers, (first + n - 1, s, j)), lanes(day, (j, k)))
+                            ways, times(lanes(powers[first + n - 1, s, j]), lanes(day[j, k]))
                         )
-                    put(powers, (first + n, s, k), ways)
+                    put(powers[first + n, s, k], ways)
     return unseen, powers
 
 
@@ -241,13 +241,13 @@ def _meet(kind, days, common, met):  # type: ignore[no-untyped-def]
     """Fills the chances of the touches of a kind of day, by stage; whether there is any."""
     is_first, weekday, touched = days.is_first[kind], days.weekday[kind], False
     for s in range(met.shape[1]):
-        chance = all_of(common.entered[s]) if is_first else lanes(common.untouched, (weekday, s))
+        chance = all_of(common.entered[s]) if is_first else lanes(common.untouched[weekday, s])
         for t in range(days.touch_start[kind], days.touch_start[kind + 1]):
             if days.touch_lag[t] == 0:
                 touched, channel = True, days.touch_channel[t]
                 if is_first:
                     chance = scaled(chance, common.entry_odds[s, channel])
                 else:
-                    chance = times(chance, lanes(common.contact_odds, (weekday, s, channel)))
-        put(met, (kind, s), chance)
+                    chance = times(chance, lanes(common.contact_odds[weekday, s, channel]))
+        put(met[kind, s], chance)
     return touched

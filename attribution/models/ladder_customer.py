@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from attribution.models.compiled import compiled
 from attribution.models.ladder_lanes import (
     LANES,
@@ -28,10 +30,7 @@ SMALL = 1e-200  # a product of chances is kept above it
 
 
 @compiled(error_model="numpy")
-def forward_days(  # type: ignore[no-untyped-def]
-    first, last, kind, quiet_before, quiet_after, begin, rung, gone, powers, moves, met, silent,
-    forward, likelihood,
-):  # fmt: skip
+def forward_days(i, days, begin, gone, powers, moves, met, silent, kind, forward, likelihood):  # type: ignore[no-untyped-def]
     """Fills the log-likelihood of customer i by class, -inf where it is impossible.
 
     Parameters
@@ -48,50 +47,51 @@ def forward_days(  # type: ignore[no-untyped-def]
     """
     stages, size = moves.shape[1], moves.shape[2]
     product, row = ONES, 0
-    put(likelihood, (), ZEROS)
-    put(forward, (0, stages), ZEROS)
+    put(likelihood, ZEROS)
+    put(forward[0, stages], ZEROS)
     for s in range(stages):
-        put(forward, (0, s), scaled(ONES, begin[s, rung]))
-    for item in range(first, last + 1):
-        run = quiet_before[item] if item < last else quiet_after
+        put(forward[0, s], scaled(ONES, begin[s, days.first_stage[i]]))
+    last = days.item_start[i + 1]
+    for item in range(days.item_start[i], last + 1):
+        run = days.quiet_before[item] if item < last else days.quiet_after[i]
         if run:
             for k in range(size):
                 mass = ZEROS
                 for s in range(k + 1):
-                    mass = plus(mass, times(lanes(forward, (row, s)), lanes(powers, (run, s, k))))
-                put(forward, (row + 1, k), mass)
+                    mass = plus(mass, times(lanes(forward[row, s]), lanes(powers[run, s, k])))
+                put(forward[row + 1, k], mass)
             row += 1
-            product = _to_one(forward, row, product)
+            product = _to_one(forward[row], product)
         if item == last:
             break
         day = kind[item]
         for k in range(size):
             mass = ZEROS
             for s in range(min(k + 1, stages)):
-                here = times(lanes(forward, (row, s)), lanes(met, (day, s)))
+                here = times(lanes(forward[row, s]), lanes(met[day, s]))
                 mass = plus(mass, scaled(here, moves[day, s, k]))
-            put(forward, (row + 1, k), mass)
+            put(forward[row + 1, k], mass)
         if silent[day]:
             left = ZEROS
             for s in range(stages):
-                left = plus(left, lanes(forward, (row, s)))
-            put(forward, (row + 1, stages), plus(scaled(left, gone), lanes(forward, (row, stages))))
+                left = plus(left, lanes(forward[row, s]))
+            put(forward[row + 1, stages], plus(scaled(left, gone), lanes(forward[row, stages])))
         row += 1
-        product = _to_one(forward, row, product)
+        product = _to_one(forward[row], product)
         if _is_small(product):
             product = _logged(product, likelihood)
     _logged(product, likelihood)
 
 
 @compiled(error_model="numpy")
-def _to_one(forward, row, product):  # type: ignore[no-untyped-def]
+def _to_one(states, product):  # type: ignore[no-untyped-def]
     """Scales the states of each lane to the sum 1; returns the product with what it was."""
-    size, mass = forward.shape[1], ZEROS
-    for k in range(size):
-        mass = plus(mass, lanes(forward, (row, k)))
+    mass = ZEROS
+    for k in range(len(states)):
+        mass = plus(mass, lanes(states[k]))
     each = quotient(ONES, mass)
-    for k in range(size):
-        put(forward, (row, k), times(lanes(forward, (row, k)), each))
+    for k in range(len(states)):
+        put(states[k], times(lanes(states[k]), each))
     return times(product, mass)
 
 
@@ -114,13 +114,12 @@ def _logged(product, likelihood):  # type: ignore[no-untyped-def]
 
 @compiled(error_model="numpy")
 def backward_days(  # type: ignore[no-untyped-def]
-    first, last, kind, quiet_before, quiet_after, weight, gone, powers, moves, met, silent, forward,
-    backward, before, told, told_row, present, quiet_sums, posterior,
+    i, days, weight, gone, powers, moves, met, silent, kind, forward, told, told_row, present,
+    quiet_sums, posterior,
 ):  # fmt: skip
     """Adds what customer i's days tell, fills its stages at entry, returns how often it left.
 
     weight : lanes, customers that it stands for, by how likely it is of each class
-    backward, before : (J + 1,) of lanes, to work with
     told : (., J, J + 1) expected moves, added to row `told_row[item]` for each day
     present : (., J) of lanes, expected customers who have not left, to the same row
     quiet_sums : (W * (longest + 1), J + 1, J + 1) of lanes, sums of a b' / (a T b), by run, with
@@ -129,73 +128,73 @@ def backward_days(  # type: ignore[no-untyped-def]
     """
     stages, size = moves.shape[1], moves.shape[2]
     left = 0.0
-    for s in range(size):
-        put(backward, (s,), ONES)
-    row = last - first + (quiet_after > 0)
+    backward, before = np.ones((size, LANES)), np.zeros((size, LANES))
+    first, last = days.item_start[i], days.item_start[i + 1]
+    row = last - first + (days.quiet_after[i] > 0)
     for item in range(first, last):
-        row += quiet_before[item] > 0
+        row += days.quiet_before[item] > 0
     for item in range(last, first - 1, -1):
         if item < last:
             row -= 1
             left += _back_a_day(
-                forward, row, kind[item], told_row[item], weight, gone, moves, met, silent, told,
+                forward[row], kind[item], told_row[item], weight, gone, moves, met, silent, told,
                 present, backward, before,
             )  # fmt: skip
-        run = quiet_before[item] if item < last else quiet_after
+        run = days.quiet_before[item] if item < last else days.quiet_after[i]
         if run:
             row -= 1
-            _back_a_run(forward, row, weight, powers, run, quiet_sums, backward, before)
+            _back_a_run(forward[row], weight, powers[run], quiet_sums[run], backward, before)
     mass = ZEROS
     for s in range(stages):
-        mass = plus(mass, times(lanes(forward, (0, s)), lanes(backward, (s,))))
+        mass = plus(mass, times(lanes(forward[0, s]), lanes(backward[s])))
     for s in range(stages):
-        put(posterior, (s,), quotient(times(lanes(forward, (0, s)), lanes(backward, (s,))), mass))
+        put(posterior[s], quotient(times(lanes(forward[0, s]), lanes(backward[s])), mass))
     return left
 
 
 @compiled(error_model="numpy")
-def _back_a_run(forward, row, weight, powers, run, quiet_sums, backward, before):  # type: ignore[no-untyped-def]
+def _back_a_run(states, weight, power, quiet_sums, backward, before):  # type: ignore[no-untyped-def]
     """Back over a run of quiet days, from the states before it."""
-    size, mass = forward.shape[1], ZEROS
+    size, mass = len(states), ZEROS
     for s in range(size):
         ahead = ZEROS
         for k in range(s, size):
-            ahead = plus(ahead, times(lanes(powers, (run, s, k)), lanes(backward, (k,))))
-        put(before, (s,), ahead)
-        mass = plus(mass, times(lanes(forward, (row, s)), ahead))
+            ahead = plus(ahead, times(lanes(power[s, k]), lanes(backward[k])))
+        put(before[s], ahead)
+        mass = plus(mass, times(lanes(states[s]), ahead))
     each = quotient(ONES, mass)
     for s in range(size):
-        here = times(lanes(forward, (row, s)), times(weight, each))
+        here = times(lanes(states[s]), times(weight, each))
         for k in range(s, size):
-            add(quiet_sums, (run, s, k), times(here, lanes(backward, (k,))))
+            add(quiet_sums[s, k], times(here, lanes(backward[k])))
     for s in range(size):
-        put(backward, (s,), times(lanes(before, (s,)), each))
+        put(backward[s], times(lanes(before[s]), each))
 
 
 @compiled(error_model="numpy")
 def _back_a_day(  # type: ignore[no-untyped-def]
-    forward, row, day, to, weight, gone, moves, met, silent, told, present, backward, before
+    states, day, to, weight, gone, moves, met, silent, told, present, backward, before
 ):
     """Back over a day of a kind, from the states before it; returns how often the customer left."""
     stages, size = moves.shape[1], moves.shape[2]
-    ahead = lanes(backward, (stages,)) if silent[day] else ZEROS
-    leaving, mass, left = scaled(ahead, gone), times(lanes(forward, (row, stages)), ahead), ZEROS
+    ahead = lanes(backward[stages]) if silent[day] else ZEROS
+    leaving, mass, left = scaled(ahead, gone), times(lanes(states[stages]), ahead), ZEROS
     for s in range(stages):
         stays = ZEROS
         for k in range(s, size):
-            stays = plus(stays, scaled(lanes(backward, (k,)), moves[day, s, k]))
-        stays = times(lanes(met, (day, s)), stays)
-        put(before, (s,), stays)
-        mass = plus(mass, times(lanes(forward, (row, s)), plus(stays, leaving)))
+            stays = plus(stays, scaled(lanes(backward[k]), moves[day, s, k]))
+        stays = times(lanes(met[day, s]), stays)
+        put(before[s], stays)
+        mass = plus(mass, times(lanes(states[s]), plus(stays, leaving)))
     each = quotient(ONES, mass)
     for s in range(stages):
-        here = times(lanes(forward, (row, s)), times(weight, each))
-        add(present, (to, s), times(here, lanes(before, (s,))))
+        here = times(lanes(states[s]), times(weight, each))
+        add(present[to, s], times(here, lanes(before[s])))
         left = plus(left, times(here, leaving))
-        here = times(here, lanes(met, (day, s)))
+        here = times(here, lanes(met[day, s]))
         for k in range(s, size):
-            told[to, s, k] += moves[day, s, k] * total(times(here, lanes(backward, (k,))))
+            told[to, s, k] += moves[day, s, k] * total(times(here, lanes(backward[k])))
     for s in range(stages):
-        put(backward, (s,), times(plus(lanes(before, (s,)), leaving), each))
-    put(backward, (stages,), times(ahead, each))
+        put(backward[s], times(plus(lanes(before[s]), leaving), each))
+    put(backward[stages], times(ahead, each))
     return total(left)

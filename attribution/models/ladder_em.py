@@ -36,6 +36,7 @@ FEW_STEPS = 2
 REST = 0.03  # standard errors: less than any figure shows
 STEPS = 40  # of those, until the hill is measured anew
 ROUNDS = 8  # of both
+FAR = 1e10  # beyond any log-likelihood, and finite: at infinity the search would end
 
 
 class Fitted(NamedTuple):
@@ -118,6 +119,8 @@ def _em_steps(
 ) -> tuple[Ladder, Sums]:
     for step in range(steps + 1):
         value, sums, _ = ladder_pass(days, ladder)
+        if not np.isfinite(value):
+            raise ConvergenceError("ladder: a customer's days are impossible by any ladder")
         if value < reached - 1e-9 * abs(reached):
             raise ConvergenceError(f"ladder: the likelihood fell from {reached} to {value}")
         reached = value
@@ -144,7 +147,7 @@ def _newton_steps(
         there = ladder_at(row, ladder, is_geometric)
         value, sums, _ = ladder_pass(days, there)
         if not np.isfinite(value):  # impossible so far off: the search comes back
-            return np.inf, np.zeros_like(scaled)
+            return FAR, np.zeros_like(scaled)
         uphill = slope(row, there, sums, is_geometric)
         return -value, -solve_triangular(root, uphill, lower=True)
 

@@ -26,24 +26,18 @@ def in_lanes(values: Floats) -> Floats:
 
 
 @compiled()
-def lanes(array, place):  # type: ignore[no-untyped-def]
-    """Those at a place, a tuple: a view of it would be counted as a reference, over and over."""
-    return (
-        array[(*place, 0)], array[(*place, 1)], array[(*place, 2)], array[(*place, 3)],
-    )  # fmt: skip
+def lanes(cell):  # type: ignore[no-untyped-def]
+    return cell[0], cell[1], cell[2], cell[3]
 
 
 @compiled()
-def put(array, place, x):  # type: ignore[no-untyped-def]
-    array[(*place, 0)] = x[0]
-    array[(*place, 1)] = x[1]
-    array[(*place, 2)] = x[2]
-    array[(*place, 3)] = x[3]
+def put(cell, x):  # type: ignore[no-untyped-def]
+    cell[0], cell[1], cell[2], cell[3] = x
 
 
 @compiled()
-def add(array, place, x):  # type: ignore[no-untyped-def]
-    put(array, place, plus(lanes(array, place), x))
+def add(cell, x):  # type: ignore[no-untyped-def]
+    put(cell, plus(lanes(cell), x))
 
 
 @compiled()

@@ -37,17 +37,11 @@ def _most_rows(first, last, days):  # type: ignore[no-untyped-def]
     return 2 * most + 2
 
 
-@compiled()
-def _work(rows, size):  # type: ignore[no-untyped-def]
-    """Room for one customer at a time: the ways forward and back, and the shares of classes."""
-    forward, back = np.zeros((rows, size, LANES)), np.zeros((size, LANES))
-    return forward, back, np.zeros((size, LANES)), np.zeros(LANES)
-
-
 @compiled(nogil=True)
 def _likelihoods(first, last, days, ladder, common, on_day, found):  # type: ignore[no-untyped-def]
     """Fills the log-likelihoods, (N,), of customers first up to last."""
-    forward, _, _, share = _work(_most_rows(first, last, days), common.powers.shape[1])
+    forward = np.zeros((_most_rows(first, last, days), common.powers.shape[1], LANES))
+    share = np.zeros(LANES)
     for i in range(first, last):
         found[i] = _forward(i, days, ladder, common, on_day, forward, share)
 
@@ -56,9 +50,8 @@ def _likelihoods(first, last, days, ladder, common, on_day, found):  # type: ign
 def _forward(i, days, ladder, common, on_day, forward, share):  # type: ignore[no-untyped-def]
     """Log-likelihood of customer i; fills `forward`, and how likely it is of each class."""
     forward_days(
-        days.item_start[i], days.item_start[i + 1], days.kind, days.quiet_before,
-        days.quiet_after[i], ladder.start, days.first_stage[i], ladder.gone, common.powers,
-        on_day.moves, on_day.met, on_day.silent, forward, share,
+        i, days, ladder.start, ladder.gone, common.powers, on_day.moves, on_day.met, on_day.silent,
+        days.kind, forward, share,
     )  # fmt: skip
     most, whole = -math.inf, 0.0
     for a in range(LANES):
@@ -76,23 +69,20 @@ def _forward(i, days, ladder, common, on_day, forward, share):  # type: ignore[n
 
 @compiled(nogil=True)
 def _customer(  # type: ignore[no-untyped-def]
-    i, days, ladder, common, on_day, told, told_row, present, quiet, work, posterior
-):  # fmt: skip
+    i, days, ladder, common, on_day, told, told_row, present, quiet, forward, share, posterior
+):
     """Log-likelihood of customer i, and how often it left; adds what it tells of its days, and
     fills its posterior, (J,) of lanes, by stage at entry.
     """
-    forward, backward, before, share = work
     likelihood = _forward(i, days, ladder, common, on_day, forward, share)
     if likelihood == -math.inf:
         return likelihood, 0.0
     left = backward_days(
-        days.item_start[i], days.item_start[i + 1], days.kind, days.quiet_before,
-        days.quiet_after[i], scaled(lanes(share, ()), days.weight[i]), ladder.gone, common.powers,
-        on_day.moves, on_day.met, on_day.silent, forward, backward, before, told, told_row, present,
-        quiet, posterior,
+        i, days, scaled(lanes(share), days.weight[i]), ladder.gone, common.powers, on_day.moves,
+        on_day.met, on_day.silent, days.kind, forward, told, told_row, present, quiet, posterior,
     )  # fmt: skip
     for s in range(len(posterior)):
-        put(posterior, (s,), times(lanes(posterior, (s,)), lanes(share, ())))
+        put(posterior[s], times(lanes(posterior[s]), lanes(share)))
     return likelihood, left
 
 
@@ -101,14 +91,16 @@ def _chunk(first, last, days, ladder, common, on_day, posterior):  # type: ignor
     """Log-likelihood and expected moves and presence, on days by kind and in quiet runs by run, of
     customers first up to last, and how often they left; fills their posterior.
     """
-    work = _work(_most_rows(first, last, days), common.powers.shape[1])
+    forward = np.zeros((_most_rows(first, last, days), common.powers.shape[1], LANES))
+    share = np.zeros(LANES)
     told, present = np.zeros(on_day.moves.shape), np.zeros(on_day.met.shape)
     quiet = np.zeros(common.powers.shape)
     total, left = 0.0, 0.0
     for i in range(first, last):
         found = _customer(
-            i, days, ladder, common, on_day, told, days.kind, present, quiet, work, posterior[i]
-        )
+            i, days, ladder, common, on_day, told, days.kind, present, quiet, forward, share,
+            posterior[i],
+        )  # fmt: skip
         total += days.weight[i] * found[0]
         left += found[1]
     return total, told, present, quiet, left
@@ -122,9 +114,10 @@ def _one_by_one(first, last, days, ladder, common, on_day, at, likelihoods, sums
     channels, lags = ladder.contact.shape[1], ladder.kernel.size
     stages, classes = ladder.contact.shape[0], len(ladder.activity)
     rows = _most_rows(first, last, days)
-    work, row = _work(rows, stages + 1), np.zeros(days.kind.size, dtype=np.int64)
+    forward, row = np.zeros((rows, stages + 1, LANES)), np.zeros(days.kind.size, dtype=np.int64)
     quiet, posterior = np.zeros(common.powers.shape), np.zeros((stages, LANES))
     told, present = np.zeros((rows, stages, stages + 1)), np.zeros((rows, stages, LANES))
+    share = np.zeros(LANES)
     for i in range(first, last):
         begin, end = days.item_start[i], days.item_start[i + 1]
         for item in range(begin, end):
@@ -134,7 +127,7 @@ def _one_by_one(first, last, days, ladder, common, on_day, at, likelihoods, sums
         posterior[:] = 0.0
         weight, mine = days.weight[i], sums[i]
         likelihood, mine[at.left] = _customer(
-            i, days, ladder, common, on_day, told, row, present, quiet, work, posterior
+            i, days, ladder, common, on_day, told, row, present, quiet, forward, share, posterior
         )
         likelihoods[i] = weight * likelihood
         for s in range(stages):

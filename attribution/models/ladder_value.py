@@ -103,7 +103,7 @@ def _day(members, alive, met, organic, factor, next_alive, next_met, given):  # 
     next_alive[:] = 0.0
     next_met[:] = 0.0
     for s in range(stages):
-        here, below = lanes(alive, (s,)), ZEROS  # P(end below k)
+        here, below = lanes(alive[s]), ZEROS  # P(end below k)
         given[:] = 0.0
         for k in range(s, stages):
             hazard = 0.0
@@ -112,14 +112,14 @@ def _day(members, alive, met, organic, factor, next_alive, next_met, given):  # 
             chance = all_of(math.exp(-hazard))
             for c in members:
                 for lag in range(lags):
-                    chance = times(chance, _unmoved(lanes(met, (s, c, lag)), factor[s, k, c, lag]))
-            add(next_alive, (k,), times(here, minus(chance, below)))
+                    chance = times(chance, _unmoved(lanes(met[s, c, lag]), factor[s, k, c, lag]))
+            add(next_alive[k], times(here, minus(chance, below)))
             for c in members:
                 for lag in range(lags):
-                    f, touch = factor[s, k, c, lag], lanes(met, (s, c, lag))
+                    f, touch = factor[s, k, c, lag], lanes(met[s, c, lag])
                     moved = quotient(times(chance, scaled(touch, 1.0 - f)), _unmoved(touch, f))
-                    add(next_met, (k, c, lag), times(here, minus(moved, lanes(given, (c, lag)))))
-                    put(given, (c, lag), moved)
+                    add(next_met[k, c, lag], times(here, minus(moved, lanes(given[c, lag]))))
+                    put(given[c, lag], moved)
             below = chance
         converted = plus(converted, times(here, minus(ONES, below)))
     return total(converted)
@@ -136,12 +136,12 @@ def _shift(members, alive, met, next_alive, next_met, contact):  # type: ignore[
     """The next morning: touches are a day older, today's come by the contact rates."""
     stages, _, lags, _ = met.shape
     for s in range(stages):
-        here = lanes(next_alive, (s,))
-        put(alive, (s,), here)
+        here = lanes(next_alive[s])
+        put(alive[s], here)
         for c in members:
             for lag in range(lags - 1, 0, -1):
-                put(met, (s, c, lag), quotient(lanes(next_met, (s, c, lag - 1)), here))
-            put(met, (s, c, 0), lanes(contact, (s, c)))
+                put(met[s, c, lag], quotient(lanes(next_met[s, c, lag - 1]), here))
+            put(met[s, c, 0], lanes(contact[s, c]))
 
 
 @compiled()
@@ -184,22 +184,22 @@ def _values(sets, entries, weight, ladder, organic, contact):  # type: ignore[no
         sum_met[:] = 0.0
         for e in range(len(entries.touched)):
             for s in range(stages):
-                put(alive, (s,), lanes(weight, (e, s)))
+                put(alive[s], lanes(weight[e, s]))
                 for c in members:
-                    put(met, (s, c, 0), ONES if entries.touched[e, c] else ZEROS)
+                    put(met[s, c, 0], ONES if entries.touched[e, c] else ZEROS)
             values[n] += entries.followed[0] * _day(
                 members, alive, met, organic[0], factor, next_alive, next_met, given
             )
             for s in range(stages):
-                add(today, (s,), lanes(next_alive, (s,)))
+                add(today[s], lanes(next_alive[s]))
                 for c in members:
-                    add(sum_met, (s, c, 0), lanes(next_met, (s, c, 0)))
+                    add(sum_met[s, c, 0], lanes(next_met[s, c, 0]))
         last_alive, last_met = today, sum_met
         for day in range(1, len(entries.followed)):
             w = day % weekdays
             _shift(members, alive, met, last_alive, last_met, contact[w])
             for s in range(stages):
-                put(alive, (s,), scaled(lanes(alive, (s,)), 1.0 - ladder.gone))
+                put(alive[s], scaled(lanes(alive[s]), 1.0 - ladder.gone))
             values[n] += entries.followed[day] * _day(
                 members, alive, met, organic[w], factor, next_alive, next_met, given
             )

@@ -35,26 +35,38 @@ goals as (
 
 ),
 
--- goals that customers were seen to want; a step without one tells of all
-wanted as (
+-- what customers were seen to want, and when; a step without a goal tells of all of them
+signs as (
 
-    select customer_key, goal
+    select customer_key, goal, converted_at as seen_at, true as is_conversion
     from {{ ref('conversion_instants') }}
-    union
-    select ids.customer_key, steps.goal
+    union all
+    select ids.customer_key, steps.goal, steps.occurred_at as seen_at, false as is_conversion
     from {{ ref('stg_steps') }} as steps
     inner join {{ ref('stg_customers') }} as ids on steps.customer_id = ids.customer_id
+    where steps.goal is null or steps.goal in (select goal from goals)
 
 ),
 
--- who was seen to want others alone is met more and more on the way to those, and never moves here
+-- who is seen on the way to other goals alone is met more and more, and never moves here; that
+-- somebody has another product since before tells nothing
 elsewhere as (
 
-    select wanted.customer_key, goals.goal
-    from wanted
-    cross join goals
-    group by wanted.customer_key, goals.goal
-    having max(case when coalesce(wanted.goal, goals.goal) = goals.goal then 1 else 0 end) = 0
+    select entries.customer_key, goals.goal
+    from signs
+    inner join entries on signs.customer_key = entries.customer_key
+    inner join goals on entries.goal = goals.goal or entries.goal is null
+    cross join {{ source('ledger', '_run') }} as run
+    group by entries.customer_key, goals.goal
+    having
+        max(case when coalesce(signs.goal, goals.goal) = goals.goal then 1 else 0 end) = 0
+        and max(
+            case
+                when signs.seen_at >= case when signs.is_conversion then entries.entered_at else run.window_from end
+                    then 1
+                else 0
+            end
+        ) = 1
 
 ),
 
