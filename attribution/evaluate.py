@@ -52,7 +52,7 @@ SETTINGS: Mapping[str, Any] = {
 CREDIT = """
 select model, channel, share, share_low, share_high
 from raw._credit_channels
-where segment = 'all' and goal = 'contract'
+where segment = 'all' and goal = 'conversion'
 order by model, channel
 """
 
@@ -173,7 +173,7 @@ def write_exports(landing: Path, lives: Lives, world: World, seed: int) -> None:
         occurred_at=_times(day, second),
         channel=np.array(CHANNELS)[channel],
     )
-    goal = np.where(lives.wants_other, "another product", "contract")
+    goal = np.where(lives.wants_other, "another product", "conversion")
     who, place = np.nonzero(lives.rung)
     _write(
         landing / "steps" / "steps_2026-03-01.parquet",
