@@ -1,5 +1,6 @@
 """The ladder against brute force: every hidden way through a few days, every set of channels."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import permutations, product
 from multiprocessing import get_context
@@ -9,7 +10,7 @@ import pandas as pd
 import pytest
 
 from attribution.customer_days import CustomerDays, read_customer_days
-from attribution.errors import InvalidPaths, ModelRefused
+from attribution.errors import ConvergenceError, InvalidPaths, ModelRefused
 from attribution.known_world import draw_world, true_values, watch
 from attribution.models import ladder_em
 from attribution.models.ladder import divided, ladder
@@ -26,7 +27,7 @@ from attribution.models.ladder_coordinates import (
     stepped,
 )
 from attribution.models.ladder_days import day_kinds
-from attribution.models.ladder_em import LAGS, first_guess, fit_ladder, improved
+from attribution.models.ladder_em import EM_STEPS, LAGS, first_guess, fit_ladder, improved
 from attribution.models.ladder_influence import replicate_ladders
 from attribution.models.ladder_pass import customer_sums, log_likelihoods
 from attribution.models.ladder_pass import ladder_pass as pass_of_kinds
@@ -396,26 +397,43 @@ def test_the_same_bits_and_the_same_hilltop(several: bool) -> None:
     assert shares[0] == pytest.approx(shares[1], abs=1e-6)
 
 
-def test_a_climb_that_strays_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A stride so long that customers are impossible there, with sums that are no numbers: seen
-    where the effect of a touch became 600 moves a day.
+def straying(monkeypatch: pytest.MonkeyPatch, is_far: Callable[[int], bool]) -> None:
+    """Passes, by their number, that end where customers are impossible, with sums that are no
+    numbers: seen after a stride to 600 moves a day.
     """
-    world = days_of("all steps recorded", 0.5, 3, 2_000)
-    top = fit_ladder(world, "none", first_guess(world, "none"), far=True)
-    passes, stray = 0, 13
+    passes = 0
 
-    def one_goes_astray(kinds, ladder):
+    def one_pass(kinds, ladder):
         nonlocal passes
         passes += 1
         value, sums, entry_stages = pass_of_kinds(kinds, ladder)
-        if passes == stray:
+        if is_far(passes):
             return -np.inf, Sums(*(part * np.nan for part in sums)), entry_stages
         return value, sums, entry_stages
 
-    monkeypatch.setattr(ladder_em, "ladder_pass", one_goes_astray)
+    monkeypatch.setattr(ladder_em, "ladder_pass", one_pass)
+
+
+def test_a_climb_that_strays_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = days_of("all steps recorded", 0.5, 3, 2_000)
+    top = fit_ladder(world, "none", first_guess(world, "none"), far=True)
+    straying(monkeypatch, lambda number: number == EM_STEPS + 3)
     found = fit_ladder(world, "none", first_guess(world, "none"), far=True)
-    assert passes > stray
+    assert found.iterations > EM_STEPS + 3
     assert found.log_likelihood == pytest.approx(top.log_likelihood, abs=0.01)
+
+
+def test_where_no_stride_leads_is_no_top(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever follows EM is impossible, its own last point included: no slope there, and no top."""
+    world = days_of("all steps recorded", 0.5, 3, 500)
+    straying(monkeypatch, lambda number: number > EM_STEPS + 1)
+    with pytest.raises(ConvergenceError):
+        fit_ladder(world, "none", first_guess(world, "none"), far=True)
+
+
+def test_an_impossible_customer_refuses_the_ladder() -> None:
+    with pytest.raises(ConvergenceError, match="days are impossible"):
+        fit_ladder(customers([*SOME, IMPOSSIBLE]), "none")
 
 
 @pytest.mark.parametrize(("lags", "weekdays"), [(1, 1), (3, 1), (3, 7)])

@@ -120,7 +120,10 @@ def _em_steps(
     for step in range(steps + 1):
         value, sums, _ = ladder_pass(days, ladder)
         if not np.isfinite(value):
-            raise ConvergenceError("ladder: a customer's days are impossible by any ladder")
+            raise ConvergenceError(
+                "ladder: some customer's days are impossible, such as a rung recorded below one that "
+                "was passed: see statistics.ladder_days"
+            )
         if value < reached - 1e-9 * abs(reached):
             raise ConvergenceError(f"ladder: the likelihood fell from {reached} to {value}")
         reached = value
@@ -158,7 +161,7 @@ def _newton_steps(
         method="L-BFGS-B",
         options={"maxcor": 30, "maxiter": STEPS, "gtol": rest, "ftol": 0.0},
     )
-    is_top = bool(np.abs(found.jac).max() <= rest)
+    is_top = bool(found.fun < FAR and np.abs(found.jac).max() <= rest)
     return ladder_at(row_of(found.x), ladder, is_geometric), -float(found.fun), found.nfev, is_top
 
 
