@@ -50,6 +50,8 @@ class CustomerDays:
         Days on which rungs were recorded, and these rungs as bits: 1 << (j - 1) for the j-th step.
     share_out_of_order : float
         Share of records that were left out because a higher rung had been recorded before.
+    share_elsewhere : float
+        Share of customers who were left out because they were seen on the way to other goals alone.
 
     Raises
     ------
@@ -73,6 +75,7 @@ class CustomerDays:
     record_day: Integers
     record_rungs: Integers
     share_out_of_order: float = 0.0
+    share_elsewhere: float = 0.0
 
     def __post_init__(self) -> None:
         check_channels(self.channels, "customer days")
@@ -164,7 +167,8 @@ def read_customer_days(
     Parameters
     ----------
     customers : frame
-        Columns customer, replicate_group, weight, last_day, first_weekday, horizon, is_converted.
+        Columns customer, replicate_group, weight, last_day, first_weekday, horizon, is_converted,
+        share_elsewhere.
     days : frame
         Columns customer, day, channel_index, rung, is_in_order: a touch, or the record of a rung,
         on day -1 where it came before the first touch.
@@ -172,9 +176,9 @@ def read_customer_days(
     customers = customers.sort_values("customer")
     columns: tuple[str, ...] = (
         *("customer", "replicate_group", "weight", "last_day", "first_weekday", "horizon"),
-        "is_converted",
+        *("is_converted", "share_elsewhere"),
     )
-    ids, group, weight, last_day, first_weekday, horizon, converted = take_columns(
+    ids, group, weight, last_day, first_weekday, horizon, converted, elsewhere = take_columns(
         "ladder_customers", customers, columns
     )
     columns = ("customer", "day", "channel_index", "rung", "is_in_order")
@@ -209,6 +213,7 @@ def read_customer_days(
         record_day=keys[1],
         record_rungs=rungs,
         share_out_of_order=float(1 - kept.sum() / recorded.sum()) if recorded.any() else 0.0,
+        share_elsewhere=float(elsewhere.max(initial=0.0)),
     )
 
 

@@ -57,7 +57,8 @@ order by all
 LADDER_CUSTOMERS = """
 select
     customer, replicate_group, weight, last_day,
-    extract(isodow from entered_on) - 1 as first_weekday, horizon, is_converted
+    extract(isodow from entered_on) - 1 as first_weekday, horizon, is_converted,
+    share_elsewhere
 from statistics.ladder_customers
 where goal = $goal
 order by customer

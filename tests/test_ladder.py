@@ -424,7 +424,7 @@ def test_a_climb_that_strays_comes_back(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_where_no_stride_leads_is_no_top(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever follows EM is impossible, its own last point included: no slope there, and no top."""
+    """Whatever follows EM is impossible, its last point included: no slope there, and no top."""
     world = days_of("all steps recorded", 0.5, 3, 500)
     straying(monkeypatch, lambda number: number > EM_STEPS + 1)
     with pytest.raises(ConvergenceError):
@@ -787,7 +787,7 @@ def test_steps_in_the_wrong_order_are_refused() -> None:
         {
             "customer": range(60), "replicate_group": 0, "weight": 1.0, "last_day": 9,
             "first_weekday": 0,
-            "horizon": 9, "is_converted": True,
+            "horizon": 9, "is_converted": True, "share_elsewhere": 0.25,
         }
     )  # fmt: skip
     days = pd.DataFrame(
@@ -800,6 +800,7 @@ def test_steps_in_the_wrong_order_are_refused() -> None:
     read = read_customer_days(("a",), ("late", "early"), people, days)
     assert read.first_stage[0] == 1
     assert read.share_out_of_order == pytest.approx(60 / 121)
+    assert read.share_elsewhere == 0.25
     with pytest.raises(ModelRefused, match="put `steps` into the order"):
         ladder(read, 60.0, 0.0, 0)
 

@@ -121,8 +121,8 @@ def _em_steps(
         value, sums, _ = ladder_pass(days, ladder)
         if not np.isfinite(value):
             raise ConvergenceError(
-                "ladder: some customer's days are impossible, such as a rung recorded below one that "
-                "was passed: see statistics.ladder_days"
+                "ladder: some customer's days are impossible, such as a rung recorded after a "
+                "higher one: see statistics.ladder_days"
             )
         if value < reached - 1e-9 * abs(reached):
             raise ConvergenceError(f"ladder: the likelihood fell from {reached} to {value}")

@@ -35,6 +35,7 @@ def diagnostics(
         "passes": float(fitted.iterations),
         "gone_per_day": ladder.gone,
         "share_out_of_order": days.share_out_of_order,
+        "share_elsewhere": days.share_elsewhere,
         "kernel_mean_days": float(ladder.kernel @ np.arange(ladder.kernel.size)),
         "kernel_last_day": float(ladder.kernel[-1]) if ladder.kernel.size > 1 else 0.0,
     }

@@ -60,13 +60,18 @@ elsewhere as (
     group by entries.customer_key, goals.goal
     having
         max(case when coalesce(signs.goal, goals.goal) = goals.goal then 1 else 0 end) = 0
-        and max(
-            case
-                when signs.seen_at >= case when signs.is_conversion then entries.entered_at else run.window_from end
-                    then 1
-                else 0
-            end
-        ) = 1
+        and (
+            max(case when not signs.is_conversion then signs.seen_at end) >= max(run.window_from)
+            or max(case when signs.is_conversion then signs.seen_at end) >= max(entries.entered_at)
+        )
+
+),
+
+left_out as (
+
+    select goal, count(*) as customers
+    from elsewhere
+    group by goal
 
 ),
 
@@ -104,7 +109,8 @@ rates as (
                 when is_converted = 1 then count(*)
                 else greatest(10000, 20 * sum(is_converted * count(*)) over (partition by goal))
             end
-        ) / count(*) as rate
+        ) / count(*) as rate,
+        sum(count(*)) over (partition by goal) as customers
     from population
     group by goal, is_converted
 
@@ -136,6 +142,8 @@ drawn as (
         candidates.customer_id,
         candidates.replicate_group,
         1 / least(rates.rate, 1e0) as weight,
+        coalesce(left_out.customers, 0) / (coalesce(left_out.customers, 0) + 1e0 * rates.customers)
+            as share_elsewhere,
         {{ local_date('eligible.entered_at') }} as entered_on,
         run.run_date
     from eligible
@@ -143,6 +151,7 @@ drawn as (
     inner join rates
         on eligible.goal = rates.goal and eligible.is_converted = rates.is_converted
     inner join candidates on eligible.customer_key = candidates.customer_key
+    left join left_out on eligible.goal = left_out.goal
     where candidates.sample_place < 1000000 * rates.rate
 
 ),
@@ -174,5 +183,6 @@ select
         else least(days_to_run, {{ longest_days() }})
     end as last_day,
     least(days_to_run, {{ longest_days() }}) as horizon,
-    is_converted = 1 and days_to_conversion <= {{ longest_days() }} as is_converted
+    is_converted = 1 and days_to_conversion <= {{ longest_days() }} as is_converted,
+    share_elsewhere
 from counted
