@@ -49,10 +49,11 @@ SETTINGS: Mapping[str, Any] = {
     "pseudonymise": False,
     "reporting_timezone": "UTC",
 }
+GOAL, OTHER = "conversion", "another product"
 CREDIT = """
 select model, channel, share, share_low, share_high
 from raw._credit_channels
-where segment = 'all' and goal = 'conversion'
+where segment = 'all' and goal = ?
 order by model, channel
 """
 
@@ -129,7 +130,7 @@ def _fitted(line: pipeline.Line, models: Sequence[str]) -> Iterator[dict[str, An
     for step in LINE:
         pipeline.run_step(line, step)
     with open_warehouse(line.folders, line.settings, read_only=True) as con:
-        rows = con.execute(CREDIT).fetchall()
+        rows = con.execute(CREDIT, [GOAL]).fetchall()
     for model in sorted({model for model, *_ in rows} & set(models)):
         mine = {channel: figures for name, channel, *figures in rows if name == model}
         yield {"model": model, "channels": mine}
@@ -173,24 +174,30 @@ def write_exports(landing: Path, lives: Lives, world: World, seed: int) -> None:
         occurred_at=_times(day, second),
         channel=np.array(CHANNELS)[channel],
     )
-    goal = np.where(lives.wants_other, "another product", "conversion")
+    # a step of another product that says nothing of who wants it
+    (browsing,) = np.nonzero(random.random(len(ids)) < world.browsing)
     who, place = np.nonzero(lives.rung)
+    step = np.append(np.array(STEPS)[lives.rung[who, place] - 1], [STEPS[0]] * browsing.size)
+    is_other = np.append(lives.wants_other[who], [True] * browsing.size)
+    place = np.append(place, random.integers(1, DAYS, browsing.size))
     _write(
         landing / "steps" / "steps_2026-03-01.parquet",
-        step_id=_numbered("s", who.size),
-        customer_id=ids[who],
-        occurred_at=_times(place - 1, np.full(who.size, 12 * 3600)),
-        step=np.array(STEPS)[lives.rung[who, place] - 1],
-        goal=goal[who],
+        step_id=_numbered("s", place.size),
+        customer_id=ids[np.append(who, browsing)],
+        occurred_at=_times(place - 1, np.full(place.size, 12 * 3600)),
+        step=step,
+        goal=np.where(is_other, OTHER, GOAL),
     )
     (who,) = np.nonzero(lives.converted >= 0)
+    one = int(browsing.size > 0)  # signs it at least: what nobody ever does is no goal
+    day = np.append(lives.converted[who], [0] * one)
     _write(
         landing / "conversions" / "conversions_2026-03-01.parquet",
-        conversion_id=_numbered("c", who.size),
-        customer_id=ids[who],
-        converted_at=_times(lives.converted[who], np.full(who.size, 13 * 3600)),
-        goal=goal[who],
-        revenue=np.full(who.size, 100.0),
+        conversion_id=_numbered("c", day.size),
+        customer_id=np.append(ids[who], ["k-other"] * one),
+        converted_at=_times(day, np.full(day.size, 13 * 3600)),
+        goal=np.where(np.append(lives.wants_other[who], [True] * one), OTHER, GOAL),
+        revenue=np.full(day.size, 100.0),
     )
 
 

@@ -73,6 +73,7 @@ VARIANTS: dict[str, dict[str, float]] = {
     "false rungs": {"recorded": 0.7, "false": 0.005},
     "split identities": {"recorded": 0.7, "split": 0.15},
     "several products": {"recorded": 0.7, "others": 0.7},
+    "steps of other products by chance": {"recorded": 0.7, "browsing": 0.5},
 }
 
 
@@ -97,6 +98,7 @@ class World(NamedTuple):
     false: float = 0.0
     split: float = 0.0
     others: float = 0.0
+    browsing: float = 0.0
 
 
 class Lives(NamedTuple):
@@ -272,7 +274,7 @@ def _is_chain(world: World) -> bool:
     return all(
         getattr(world, name) == default
         for name, default in World._field_defaults.items()
-        if name not in ("recorded", "false", "split", "others")
+        if name not in ("recorded", "false", "split", "others", "browsing")
     )
 
 

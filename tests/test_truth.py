@@ -54,7 +54,7 @@ def test_every_variant_differs_and_its_truth_is_sound(variant: str) -> None:
     world = draw_world(variant, 1.0, 2)
     lives = watch(world, 400, 2)
     plain = watch(draw_world("70 % recorded", 1.0, 2), 400, 2)
-    if variant not in ("70 % recorded", "split identities"):
+    if variant not in ("70 % recorded", "split identities", "steps of other products by chance"):
         same = [np.array_equal(a, b) for a, b in zip(lives, plain, strict=True)]
         assert not all(same)
     values = true_values(world, 3_000, 9)
@@ -74,6 +74,21 @@ def test_split_identities_are_visitors_whom_nobody_knows(tmp_path: Path) -> None
     write_exports(tmp_path, watch(world, 300, 1), world, 1)
     names = pq.read_table(next((tmp_path / "touchpoints").iterdir()))["customer_id"].to_pylist()
     assert 0.02 < np.mean([name.endswith("-visitor") for name in names]) < 0.15
+
+
+def test_browsing_leaves_steps_and_nothing_else(tmp_path: Path) -> None:
+    import pyarrow.parquet as pq
+
+    steps = {}
+    for variant in ("70 % recorded", "steps of other products by chance"):
+        world = draw_world(variant, 0.0, 1)
+        write_exports(tmp_path / variant, watch(world, 300, 1), world, 1)
+        table = pq.read_table(next((tmp_path / variant / "steps").iterdir()))
+        steps[variant] = table.select(["customer_id", "occurred_at", "step", "goal"]).to_pylist()
+    before, after = steps.values()
+    more = [row for row in after if row["goal"] == "another product"]
+    assert [row for row in after if row not in more] == before
+    assert 100 < len(more) == len({row["customer_id"] for row in more}) < 200
 
 
 def test_what_does_not_exist_is_a_usage_error(home: Home) -> None:
