@@ -642,7 +642,8 @@ def test_many_contacts_of_an_active_customer_are_not_a_high_stage() -> None:
     truth = shapley_values(values)
     truth = truth / truth.sum()
     error, recorded = {}, {}
-    for name, start in (("several", choice.start), ("one", first_guess(days, "none"))):
+    one = first_guess(days, "none")
+    for name, start in (("several", with_classes(one)), ("one", one)):
         fitted = fit_ladder(days, "none", start, far=True)
         shares = divided(fitted.ladder, entries_of(days, fitted.entry_stages)).shares
         error[name] = np.abs(shares / shares.sum() - truth).mean()

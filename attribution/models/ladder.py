@@ -18,7 +18,7 @@ from attribution.errors import ModelRefused
 from attribution.intervals import jackknife
 from attribution.models.ladder_chances import Ladder
 from attribution.models.ladder_choice import choose
-from attribution.models.ladder_em import Fitted, Shape, fit_ladder
+from attribution.models.ladder_em import Fitted, Shape, fit_ladder, met_by_stage
 from attribution.models.ladder_influence import replicate_ladders
 from attribution.models.ladder_sums import Sums
 from attribution.models.ladder_tables import (
@@ -61,6 +61,8 @@ class LadderFit:
         Rows of the marts ladder_stages and ladder_effects.
     fitted, sums, entries
         Parameters, expected sums at them, and how customers enter.
+    ladder : Ladder
+        The parameters, with contact chances by stage where the fit had none.
     without : list of (Ladder, Entries), G of them
         The same without each replicate group.
     """
@@ -70,6 +72,7 @@ class LadderFit:
     stages: list[dict[str, Any]]
     effects: list[dict[str, Any]]
     fitted: Fitted
+    ladder: Ladder
     sums: Sums
     entries: Entries
     without: list[tuple[Ladder, Entries]]
@@ -114,8 +117,9 @@ def ladder(
         shape, start = choice.shape, start or choice.start
     fitted = fit_ladder(days, shape, start)
     sums, entry_stages = fitted.sums, fitted.entry_stages
+    found = met_by_stage(fitted.ladder, sums)
     entries = entries_of(days, entry_stages)
-    shares, organic, incremental, cut = divided(fitted.ladder, entries, seed)
+    shares, organic, incremental, cut = divided(found, entries, seed)
     replicates = low = high = None
     without: list[tuple[Ladder, Entries]] = []
     if groups:
@@ -123,11 +127,9 @@ def ladder(
             days, fitted.ladder, shape == "geometric", sums, entry_stages, groups
         )
         without = list(zip(ladders, parts, strict=True))
-        replicates = _replicate_shares(fitted.ladder, entries, shares, ladders, parts, seed)
-        low, high = _effect_intervals(fitted.ladder, ladders)
-    chances = conversion_chances(
-        fitted.ladder, entries, np.ones((1, len(days.channels)), dtype=np.bool_)
-    )
+        replicates = _replicate_shares(found, entries, shares, ladders, parts, seed)
+        low, high = _effect_intervals(found, ladders)
+    chances = conversion_chances(found, entries, np.ones((1, len(days.channels)), dtype=np.bool_))
     return LadderFit(
         credit=ChannelCredit(
             conversions=shares * conversions,
@@ -139,9 +141,10 @@ def ladder(
             baseline_name="(organic)",
         ),
         replicates=replicates,
-        stages=stage_rows(days, fitted.ladder, sums),
-        effects=effect_rows(days, fitted.ladder, low, high),
+        stages=stage_rows(days, found, sums),
+        effects=effect_rows(days, found, low, high),
         fitted=fitted,
+        ladder=found,
         sums=sums,
         entries=entries,
         without=without,

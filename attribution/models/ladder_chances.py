@@ -35,8 +35,9 @@ class Ladder(NamedTuple):
     rates, so that many contacts are not taken for a high stage.
 
     start : (J, J) share of customers by stage when day 0 begins and highest rung recorded by then
-    entry : (J, K) chance that a channel is among the touches of day 0
-    contact : (J, K) chance of a touch on a later day, in the first class
+    entry : (S, K) chance that a channel is among the touches of day 0; S is J, or 1 where touches
+        are not taken to tell of the stage
+    contact : (S, K) chance of a touch on a later day, in the first class
     organic : (J, J + 1) hazard of moving from stage s to stage j > s without any touch, per day
     effect : (J, J + 1, K) what a touch adds to it, over all its lags
     kernel : (L,) how the effect spreads over the days after the touch, sums to 1
@@ -61,7 +62,7 @@ class Ladder(NamedTuple):
     week: Floats = ALIKE
 
     def contact_in(self, activity: float) -> Floats:
-        """Chance of a touch on a later day in a class, (J, K), on a mean weekday."""
+        """Chance of a touch on a later day in a class, (S, K), on a mean weekday."""
         return np.asarray(-np.expm1(activity * np.log1p(-self.contact)))
 
     def organic_by_weekday(self) -> Floats:
@@ -135,9 +136,13 @@ def record_chance(stage, k, rungs, recorded):  # type: ignore[no-untyped-def]
 
 def chances(ladder: Ladder, longest: int) -> Chances:
     """Chances for as many quiet days in a row."""
+    stages, channels = len(ladder.organic), ladder.contact.shape[1]
+    entry, contact = (
+        np.broadcast_to(c, (stages, channels)) for c in (ladder.entry, ladder.contact)
+    )
     power = ladder.week[0][:, None, None, None] * ladder.activity
     # (W, J, K, A), as far from certain as a contact is in the first class
-    unmet = np.maximum((1.0 - ladder.contact)[..., None] ** power, SURELY)
+    unmet = np.maximum((1.0 - contact)[..., None] ** power, SURELY)
     untouched = in_lanes((1.0 - ladder.gone) * np.prod(unmet, axis=2))
     organic = ladder.organic_by_weekday()
     unseen, powers = _quiet(ladder, untouched, organic, longest)
@@ -145,8 +150,8 @@ def chances(ladder: Ladder, longest: int) -> Chances:
     log_share[: ladder.activity.size] = np.log(ladder.activity_share)
     return Chances(
         log_share=log_share,
-        entered=np.prod(1.0 - ladder.entry, axis=1),
-        entry_odds=ladder.entry / (1.0 - ladder.entry),
+        entered=np.prod(1.0 - entry, axis=1),
+        entry_odds=entry / (1.0 - entry),
         untouched=untouched,
         contact_odds=in_lanes(1.0 / unmet - 1.0),
         organic=organic,
@@ -208,7 +213,7 @@ def day_chances(days: DayKinds, ladder: Ladder, common: Chances) -> DayChances:
 
 @compiled()
 def _day_chances(days, ladder, common):  # type: ignore[no-untyped-def]
-    count, stages, size = len(days.rungs), len(ladder.contact), len(ladder.contact) + 1
+    count, stages, size = len(days.rungs), len(ladder.organic), len(ladder.organic) + 1
     moves, events = np.zeros((count, stages, size)), np.zeros((count, stages, size))
     met = np.zeros((count, stages, LANES))
     silent = np.zeros(count, dtype=np.bool_)

@@ -1,5 +1,6 @@
-"""What form the ladder takes: how long a touch acts, whether customers differ in how often they are
-met, and whether weekdays differ. Chosen by the likelihood of customers whom it was not fitted on.
+"""What form the ladder takes: whether touches tell of the stage, how long a touch acts, whether
+customers differ in how often they are met, and whether weekdays differ. Chosen by customers whom it
+was not fitted on.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from attribution.customer_days import CustomerDays
 from attribution.models.ladder_chances import Ladder
 from attribution.models.ladder_days import day_kinds
 from attribution.models.ladder_em import LAGS, Shape, first_guess, fit_ladder, geometric
+from attribution.models.ladder_foresight import foresight
 from attribution.models.ladder_pass import log_likelihoods
 from attribution.paths import Floats
 
@@ -32,12 +34,16 @@ class Choice:
     held_out : mapping of str to float
         Log-likelihood per customer held out: of each kernel, and without one of `one_class` and
         `several_classes` of activity, and of `weekdays` that differ.
+    foreseen : mapping of str to float
+        Log-chance per customer held out of its moves and records, given its touches, where these
+        are `met_by_stage` or `met_alike`.
     start : Ladder
         Of that form, near the top: where the full fit may start.
     """
 
     shape: Shape
     held_out: dict[str, float]
+    foreseen: dict[str, float]
     start: Ladder
 
 
@@ -56,6 +62,14 @@ def with_classes(ladder: Ladder) -> Ladder:
     )
 
 
+def met_alike(ladder: Ladder) -> Ladder:
+    """The same ladder, whose touches tell nothing of the stage."""
+    return ladder._replace(
+        entry=ladder.entry.mean(axis=0, keepdims=True),
+        contact=ladder.contact.mean(axis=0, keepdims=True),
+    )
+
+
 def with_weekdays(ladder: Ladder) -> Ladder:
     """The same ladder with weekdays that may differ."""
     return ladder._replace(week=np.ones((2, 7)))
@@ -63,6 +77,10 @@ def with_weekdays(ladder: Ladder) -> Ladder:
 
 def choose(days: CustomerDays, seed: int, weekdays: bool = False) -> Choice:
     """The form that makes customers likely whom it was not fitted on; the simplest of equals.
+
+    Touches tell of the stage, for customers are met by what they want, unless moves are foreseen
+    better without: where customers are met for other reasons, too, hidden stages would explain
+    these instead of the moves.
 
     Weekdays may differ where that is allowed: a bank that books on Monday what happened on Sunday
     would have organic Mondays.
@@ -78,8 +96,18 @@ def choose(days: CustomerDays, seed: int, weekdays: bool = False) -> Choice:
     uneven = fit_ladder(train, "none", with_classes(plain), NEAR, far=True).ladder
     judged = {"one_class": _held_out(test, plain), "several_classes": _held_out(test, uneven)}
     several = _is_gain(judged["several_classes"] - judged["one_class"])
-    ladders: dict[Shape, Ladder] = {"none": uneven if several else plain}
-    judged["none"] = judged["several_classes" if several else "one_class"]
+    by_stage = uneven if several else plain
+    guess = first_guess(train, "none", max(plain.gone, GONE[0]))._replace(
+        activity=by_stage.activity, activity_share=by_stage.activity_share
+    )
+    alike = fit_ladder(train, "none", met_alike(guess), NEAR, far=True).ladder
+    foreseen = {
+        name: test.weight * foresight(test, ladder)
+        for name, ladder in (("met_by_stage", by_stage), ("met_alike", alike))
+    }
+    asked = not _is_gain(foreseen["met_alike"] - foreseen["met_by_stage"])
+    ladders: dict[Shape, Ladder] = {"none": by_stage if asked else alike}
+    judged["none"] = _held_out(test, ladders["none"])
     if weekdays:
         weekly = fit_ladder(train, "none", with_weekdays(ladders["none"]), NEAR).ladder
         judged["weekdays"] = _held_out(test, weekly)
@@ -93,8 +121,10 @@ def choose(days: CustomerDays, seed: int, weekdays: bool = False) -> Choice:
         if not _is_gain(judged[shape] - judged[chosen]):
             break  # where a touch seems to act on its day alone, a richer kernel is not tried
         chosen = shape
-    means = {name: float(values.mean()) for name, values in judged.items()}
-    return Choice(chosen, means, ladders[chosen])
+    means, seen = (
+        {name: float(values.mean()) for name, values in of.items()} for of in (judged, foreseen)
+    )
+    return Choice(chosen, means, seen, ladders[chosen])
 
 
 def _halves(days: CustomerDays, seed: int) -> tuple[CustomerDays, CustomerDays]:

@@ -45,7 +45,7 @@ def ladder_at(row: Floats, like: Ladder, is_geometric: bool) -> Ladder:
     """The inverse of `coordinates`, of a ladder with as many stages, channels, lags, classes and
     weekdays.
     """
-    stages, channels = like.contact.shape
+    stages, channels = len(like.organic), like.contact.shape[1]
     upward, below = places(stages)
     parts = _parts(row, like, is_geometric)
     start, organic, effect = (np.zeros_like(a) for a in (like.start, like.organic, like.effect))
@@ -61,8 +61,8 @@ def ladder_at(row: Floats, like: Ladder, is_geometric: bool) -> Ladder:
         kernel = _chance(parts[5][0]) ** np.arange(like.kernel.size)
     return Ladder(
         start=start / start.sum(),
-        entry=_chance(parts[1]).reshape(stages, channels),
-        contact=_chance(parts[2]).reshape(stages, channels),
+        entry=_chance(parts[1]).reshape(like.entry.shape),
+        contact=_chance(parts[2]).reshape(like.contact.shape),
         organic=organic,
         effect=effect,
         kernel=kernel / kernel.sum(),
@@ -88,7 +88,9 @@ def plain_slope(row: Floats, ladder: Ladder, sums: Sums, is_geometric: bool) -> 
     """
     upward, below = places(len(ladder.start))
     parts = _parts(row, ladder, is_geometric)
-    entered, flat = sums.start.sum(axis=-1)[..., None], (*sums.passed.shape[:-1], -1)
+    flat = (*sums.passed.shape[:-1], -1)
+    entered = at_stages(sums.start.sum(axis=-1)[..., None], ladder)
+    hit = at_stages(sums.entry, ladder)
     unrecorded = sums.passed - sums.recorded
     root = parts[0] ** 2 + LEAST**2
     unmet = sums.effect_moves - sums.effect_days
@@ -100,8 +102,8 @@ def plain_slope(row: Floats, ladder: Ladder, sums: Sums, is_geometric: bool) -> 
     return np.concatenate(
         [
             sums.start[..., below] / root - entered.sum(axis=-2) / root.sum(),
-            _chance_slope(sums.entry.reshape(flat), (entered - sums.entry).reshape(flat), parts[1]),
-            by_contact.reshape(flat) * (1 - 2 * LEAST) * np.sin(2 * parts[2]),
+            _chance_slope(hit.reshape(flat), (entered - hit).reshape(flat), parts[1]),
+            at_stages(by_contact, ladder).reshape(flat) * (1 - 2 * LEAST) * np.sin(2 * parts[2]),
             np.einsum("w,...wsj->...sj", ladder.week[1], unmoved)[..., upward],
             (unmet @ ladder.kernel)[..., upward, :].reshape(flat),
             _kernel_slope(by_kernel, ladder.kernel, parts[5], is_geometric),
@@ -119,15 +121,17 @@ def information(ladder: Ladder, sums: Sums, is_geometric: bool) -> Floats:
     """What would be known of each coordinate if nothing were hidden, (P,): four times the customers
     or days that it is estimated from.
     """
-    stages, channels = ladder.contact.shape
+    stages, channels = len(ladder.organic), ladder.contact.shape[1]
     upward, below = places(stages)
+    entered = at_stages(sums.start.sum(axis=1)[:, None], ladder)
+    met = np.einsum("w,a,waj->j", ladder.week[0], ladder.activity, sums.days)[:, None]
     moves = np.einsum("sjc,l,sjcl->l", ladder.effect, ladder.kernel, sums.effect_moves)
     contacts = sums.contact.sum(axis=(1, 2, 3)) / ladder.week[0]
     organic = (ladder.organic * sums.organic_days).sum(axis=(1, 2))
     known: list[Floats | list[Floats]] = [
         np.full(int(below.sum()), sums.start.sum()),
-        np.repeat(sums.start.sum(axis=1), channels),
-        np.repeat(np.einsum("w,a,waj->j", ladder.week[0], ladder.activity, sums.days), channels),
+        np.repeat(entered, channels),
+        np.repeat(at_stages(met, ladder), channels),
         np.tensordot(ladder.week[1], sums.organic_days, 1)[upward],
         (sums.effect_days @ ladder.kernel)[upward].ravel(),
         np.full(1 if is_geometric else ladder.kernel.size, moves.sum()),
@@ -194,6 +198,11 @@ def stepped(row: Floats, step: Floats, like: Ladder, is_geometric: bool) -> Ladd
     return there._replace(effect=effect)
 
 
+def at_stages(sums: Floats, ladder: Ladder) -> Floats:
+    """Sums by stage, (..., J, K), added up over stages where the ladder has customers met alike."""
+    return sums if len(ladder.contact) > 1 else sums.sum(axis=-2, keepdims=True)
+
+
 def _angles(row: Floats, like: Ladder, is_geometric: bool) -> Booleans:
     """Coordinates that are angles and not roots, (P,)."""
     return _of_parts((1, 2, 5, 6, 7) if is_geometric else (1, 2, 6, 7), row, like, is_geometric)
@@ -212,9 +221,9 @@ def places(stages: int) -> tuple[Booleans, Booleans]:
 
 
 def _parts(row: Floats, like: Ladder, is_geometric: bool) -> list[Floats]:
-    stages, channels = like.contact.shape
+    stages, channels = len(like.organic), like.contact.shape[1]
     moves = stages * (stages + 1) // 2
-    sizes = [stages * (stages + 1) // 2, stages * channels, stages * channels, moves]
+    sizes = [stages * (stages + 1) // 2, like.entry.size, like.contact.size, moves]
     sizes += [moves * channels, 1 if is_geometric else like.kernel.size, stages - 1, 1]
     sizes += [like.week.size if like.week.shape[1] > 1 else 0, like.activity.size - 1]
     return np.split(row, np.cumsum(sizes))

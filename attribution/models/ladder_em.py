@@ -18,6 +18,7 @@ from attribution.errors import ConvergenceError
 from attribution.models.ladder_chances import Ladder
 from attribution.models.ladder_coordinates import (
     LEAST,
+    at_stages,
     coordinates,
     ladder_at,
     slope,
@@ -183,7 +184,9 @@ def improved(ladder: Ladder, sums: Sums, shape: Shape) -> Ladder:
     leaving = float(sums.left / np.maximum(sums.left + sums.stayed, LEAST))
     return Ladder(
         start=start / start.sum(),
-        entry=_ratio(sums.entry, sums.start.sum(axis=1, keepdims=True)).clip(LEAST, MOST),
+        entry=_ratio(
+            at_stages(sums.entry, ladder), at_stages(sums.start.sum(axis=1)[:, None], ladder)
+        ).clip(LEAST, MOST),
         contact=contact,
         organic=upward * np.maximum(organic, LEAST),
         effect=upward[:, :, None] * np.maximum(effect, LEAST),
@@ -214,20 +217,37 @@ def _contacts(ladder: Ladder, sums: Sums) -> tuple[Floats, Floats, Floats]:
     """
     week, activity = ladder.week[0], ladder.activity
     if activity.size == week.size == 1:
-        chance = _ratio(sums.contact, sums.days[..., None])[0, 0]
-        return chance.clip(LEAST, MOST), activity, week
+        met, days = (at_stages(of, ladder)[0, 0] for of in (sums.contact, sums.days[..., None]))
+        return _ratio(met, days).clip(LEAST, MOST), activity, week
     rate = -np.log1p(-ladder.contact)
     each = week[:, None, None, None] * activity[:, None, None] * rate
     counts = sums.contact * each / -np.expm1(-each)
-    met = np.einsum("w,a,waj->j", week, activity, sums.days)
-    rate = _ratio(counts.sum(axis=(0, 1)), met[:, None])
-    by_class = sums.days @ rate.sum(axis=1)  # (W, A), of an activity and a factor of 1
+    met = np.einsum("w,a,waj->j", week, activity, sums.days)[:, None]
+    rate = _ratio(at_stages(counts.sum(axis=(0, 1)), ladder), at_stages(met, ladder))
+    # (W, A), of an activity and a factor of 1
+    by_class = (sums.days * rate.sum(axis=1)).sum(axis=2)
     if activity.size > 1:
         activity = _factors(counts.sum(axis=(0, 2, 3)), week @ by_class)
     if week.size > 1:
         week = _factors(counts.sum(axis=(1, 2, 3)), by_class @ activity)
     contact = -np.expm1(-rate * activity[0] * week.mean())
     return contact.clip(LEAST, MOST), activity / activity[0], week / week.mean()
+
+
+def met_by_stage(ladder: Ladder, sums: Sums) -> Ladder:
+    """The same ladder with contact chances by stage: of the customers whom it takes to be there,
+    by whatever it knows them.
+    """
+    shape = (len(ladder.organic), ladder.contact.shape[1])
+    if ladder.contact.shape == shape:
+        return ladder
+    ladder = ladder._replace(contact=np.broadcast_to(ladder.contact, shape))
+    for _ in range(EM_STEPS):
+        contact, activity, week = _contacts(ladder, sums)
+        ladder = ladder._replace(
+            contact=contact, activity=activity, week=np.stack([week, ladder.week[1]])
+        )
+    return ladder
 
 
 def _factors(counts: Floats, expected: Floats) -> Floats:

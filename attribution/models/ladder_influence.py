@@ -17,7 +17,8 @@ from attribution.models.ladder_coordinates import (
     plain_slope,
     stepped,
 )
-from attribution.models.ladder_scores import customer_scores
+from attribution.models.ladder_em import met_by_stage
+from attribution.models.ladder_pass import customer_sums
 from attribution.models.ladder_sums import Sums
 from attribution.models.ladder_value import Entries, entries_without
 from attribution.paths import Floats
@@ -31,19 +32,30 @@ def replicate_ladders(
     entry_stages: Floats,
     groups: int,
 ) -> tuple[list[Ladder], list[Entries]]:
-    """Parameters and entries without each replicate group, G of each."""
+    """Parameters, with contact chances by stage, and entries without each replicate group, G of
+    each.
+    """
     row = coordinates(ladder, is_geometric)
     free = moving(ladder, is_geometric)
     known = np.zeros((row.size, row.size))
     by_group = np.zeros((groups, row.size))
-    for part, scores in customer_scores(days, ladder, is_geometric, plain_slope):
+    contact, alive = (np.zeros((groups, *of.shape)) for of in (sums.contact, sums.days))
+    for part, _, each in customer_sums(days, ladder):
+        scores, group = plain_slope(row, ladder, each, is_geometric), days.group[part]
         known += (scores / days.weight[part, None]).T @ scores
-        np.add.at(by_group, days.group[part], scores)
+        for of_groups, of_each in ((by_group, scores), (contact, each.contact), (alive, each.days)):
+            np.add.at(of_groups, group, of_each)
     known += np.diag(held_information(ladder, sums, is_geometric))
     known = known[np.ix_(free, free)]
     unit = np.sqrt(np.maximum(np.diag(known), 1e-300))
     inverse = np.linalg.pinv(known / np.outer(unit, unit), rcond=1e-9, hermitian=True)
     steps = np.zeros_like(by_group)
     steps[:, free] = -(by_group[:, free] / unit) @ inverse / unit
-    ladders = [stepped(row, step, ladder, is_geometric) for step in steps]
+    ladders = [
+        met_by_stage(
+            stepped(row, steps[g], ladder, is_geometric),
+            sums._replace(contact=sums.contact - contact[g], days=sums.days - alive[g]),
+        )
+        for g in range(groups)
+    ]
     return ladders, entries_without(days, entry_stages, groups)[1:]

@@ -112,7 +112,7 @@ def _one_by_one(first, last, days, ladder, common, on_day, at, likelihoods, sums
     quiet run.
     """
     channels, lags = ladder.contact.shape[1], ladder.kernel.size
-    stages, classes = ladder.contact.shape[0], len(ladder.activity)
+    stages, classes = len(ladder.organic), len(ladder.activity)
     rows = _most_rows(first, last, days)
     forward, row = np.zeros((rows, stages + 1, LANES)), np.zeros(days.kind.size, dtype=np.int64)
     quiet, posterior = np.zeros(common.powers.shape), np.zeros((stages, LANES))
@@ -144,11 +144,11 @@ def ladder_pass(days: DayKinds, ladder: Ladder) -> tuple[float, Sums, Floats]:
     """Log-likelihood of all customers, their expected sums, and their classes of activity and
     stages at entry, (N, A, J).
     """
-    common, on_day, at = _prepared(days, ladder)
-    stages, channels = ladder.contact.shape
+    common, on_day, at = prepared(days, ladder)
+    stages, channels = len(ladder.organic), ladder.contact.shape[1]
     classes, count = len(ladder.activity), days.weight.size
     posterior = np.zeros((count, stages, LANES))
-    parts = _in_chunks(
+    parts = in_chunks(
         count, lambda first, last: _chunk(first, last, days, ladder, common, on_day, posterior)
     )
     likelihood, told, present, quiet, left = (
@@ -162,7 +162,7 @@ def ladder_pass(days: DayKinds, ladder: Ladder) -> tuple[float, Sums, Floats]:
         add_kinds(first, last, every, told, present, days, on_day.events, shape, at, part)
         return part
 
-    sums = np.sum(_in_chunks(len(told), of_kinds), axis=0)
+    sums = np.sum(in_chunks(len(told), of_kinds), axis=0)
     by_class = posterior[..., :classes].swapaxes(1, 2)
     weighted = days.weight[:, None, None] * by_class
     sums[: at.entry] = np.concatenate(
@@ -177,7 +177,7 @@ def ladder_pass(days: DayKinds, ladder: Ladder) -> tuple[float, Sums, Floats]:
     return likelihood, named(sums, ladder), by_class
 
 
-def _in_chunks(count: int, work: Callable[[int, int], Any]) -> list[Any]:
+def in_chunks(count: int, work: Callable[[int, int], Any]) -> list[Any]:
     """What `work` finds from one index up to another, in threads; always the same parts."""
     cuts = np.linspace(0, count, CHUNKS + 1).astype(np.int64)
     return list(threads().map(work, cuts[:-1], cuts[1:]))
@@ -185,9 +185,9 @@ def _in_chunks(count: int, work: Callable[[int, int], Any]) -> list[Any]:
 
 def log_likelihoods(days: DayKinds, ladder: Ladder) -> Floats:
     """Of each customer, (N,), without its weight."""
-    common, on_day, _ = _prepared(days, ladder)
+    common, on_day, _ = prepared(days, ladder)
     found = np.zeros(days.weight.size)
-    _in_chunks(
+    in_chunks(
         found.size,
         lambda first, last: _likelihoods(first, last, days, ladder, common, on_day, found),
     )
@@ -205,9 +205,9 @@ def customer_sums(days: CustomerDays, ladder: Ladder) -> Iterator[tuple[Booleans
         kinds = day_kinds(
             days.part(part), ladder.kernel.size, ladder.week.shape[1], one_by_one=True
         )
-        common, on_day, at = _prepared(kinds, ladder)
+        common, on_day, at = prepared(kinds, ladder)
         likelihoods, sums = np.zeros(kinds.weight.size), np.zeros((kinds.weight.size, at.end))
-        _in_chunks(
+        in_chunks(
             kinds.weight.size,
             partial(
                 _one_by_one, days=kinds, ladder=ladder, common=common, on_day=on_day, at=at,
@@ -217,7 +217,7 @@ def customer_sums(days: CustomerDays, ladder: Ladder) -> Iterator[tuple[Booleans
         yield part, likelihoods, named(sums, ladder)
 
 
-def _prepared(days: DayKinds, ladder: Ladder) -> tuple[Chances, DayChances, Places]:
+def prepared(days: DayKinds, ladder: Ladder) -> tuple[Chances, DayChances, Places]:
     """Chances of all days, chances by kind of day, and where the parts of the sums begin."""
     common = chances(ladder, days.longest)
     return common, day_chances(days, ladder, common), places_of(ladder)

@@ -6,7 +6,6 @@ information is the sum of the scores' outer products.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -21,21 +20,9 @@ from attribution.models.ladder_coordinates import (
 from attribution.models.ladder_pass import customer_sums
 from attribution.models.ladder_sums import Sums
 from attribution.paths import Floats
-from attribution.statistics import Booleans
-
-Slope = Callable[[Floats, Ladder, Sums, bool], Floats]
 
 ASKED = 1_500  # customers of each outcome whose scores show how the likelihood bends
 UNSEEN = 0.1  # share of the complete information that a sample of scores may have missed
-
-
-def customer_scores(
-    days: CustomerDays, ladder: Ladder, is_geometric: bool, along: Slope = slope
-) -> Iterator[tuple[Booleans, Floats]]:
-    """Some customers at a time: which, (N,), and their weighted scores, (n, P)."""
-    row = coordinates(ladder, is_geometric)
-    for part, _, sums in customer_sums(days, ladder):
-        yield part, along(row, ladder, sums, is_geometric)
 
 
 def curvature(days: CustomerDays, ladder: Ladder, sums: Sums, is_geometric: bool) -> Floats:
@@ -49,7 +36,8 @@ def curvature(days: CustomerDays, ladder: Ladder, sums: Sums, is_geometric: bool
     held = -slope(row, ladder, sums, is_geometric) / np.maximum(row, 1e-6)
     complete = information(ladder, sums, is_geometric)
     known = np.diag(UNSEEN * complete + np.maximum(held, 0.0))
-    for part, scores in customer_scores(sample, ladder, is_geometric):
+    for part, _, each in customer_sums(sample, ladder):
+        scores = slope(row, ladder, each, is_geometric)
         known += (scores / sample.weight[part, None]).T @ scores
     return known
 

@@ -180,7 +180,7 @@ def _add_moves(kind, s, told, days, events, shape, at, sums):  # type: ignore[no
 
 def shapes_of(ladder: Ladder) -> list[tuple[int, ...]]:
     """Of the parts of a row of sums, in the order of `Sums`."""
-    stages, channels = ladder.contact.shape
+    stages, channels = len(ladder.organic), ladder.contact.shape[1]
     classes, weekdays = len(ladder.activity), ladder.week.shape[1]
     moves = (stages, stages + 1)
     effects = (*moves, channels, ladder.kernel.size)

@@ -40,6 +40,7 @@ def diagnostics(
         "kernel_last_day": float(ladder.kernel[-1]) if ladder.kernel.size > 1 else 0.0,
     }
     told["kernel_too_short"] = float(told["kernel_last_day"] > HEAVY)  # type: ignore[operator]
+    told["is_met_alike"] = float(len(ladder.contact) == 1)
     for name in LAGS:
         told[f"kernel_is_{name}"] = float(fitted.shape == name)
     for number, (activity, share) in enumerate(
@@ -55,6 +56,7 @@ def diagnostics(
                 told[f"{what}_on_{day}"] = float(factor)
     if choice is not None:
         told |= {f"held_out_{name}": value for name, value in choice.held_out.items()}
+        told |= {f"foreseen_{name}": value for name, value in choice.foreseen.items()}
     for j, step in enumerate(days.steps, start=1):
         told[f"recorded_share: {step}"] = float(ladder.recorded[j])
     for lag, share in enumerate(ladder.kernel):

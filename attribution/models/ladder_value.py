@@ -147,7 +147,7 @@ def _shift(members, alive, met, next_alive, next_met, contact):  # type: ignore[
 @compiled()
 def _factors(ladder):  # type: ignore[no-untyped-def]
     """1 - exp(-hazards to stages above k that a touch adds), (J, J + 1, K, L)."""
-    stages, channels = ladder.contact.shape
+    stages, channels = len(ladder.organic), ladder.contact.shape[1]
     lags = ladder.kernel.size
     factor = np.zeros((stages, stages + 1, channels, lags))
     for s in range(stages):
@@ -221,7 +221,8 @@ def conversion_chances(ladder: Ladder, entries: Entries, sets: Booleans) -> Floa
     contact_factor, organic_factor = _seasons(ladder.week, entries.weekday)[:, :, None, None]
     organic = organic_factor * ladder.organic
     power = contact_factor[..., None] * ladder.activity  # (W, 1, 1, A)
-    contact = in_lanes(-np.expm1(power * np.log1p(-ladder.contact)[..., None]))
+    chance = np.broadcast_to(ladder.contact, (len(organic[0]), sets.shape[1]))
+    contact = in_lanes(-np.expm1(power * np.log1p(-chance)[..., None]))
     weight = in_lanes(np.moveaxis(entries.weight, 0, -1))
 
     def of_some(part: Booleans) -> Floats:

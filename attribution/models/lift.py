@@ -183,7 +183,7 @@ def ladder_calibrated(
     """Credit of the calibrated ladder, the variance of its shares that the tests leave, (K,), and
     the calibration.
     """
-    ladder, entries = found.fitted.ladder, found.entries
+    ladder, entries = found.ladder, found.entries
     variance = np.zeros(len(tests.channel))
     if found.without:
         own = np.array([lifts(*part, tests.channel) for part in found.without])
