@@ -165,8 +165,13 @@ def write_exports(landing: Path, lives: Lives, world: World, seed: int) -> None:
     # visitors whom nobody ever links to the customer that they are
     split = random.random(len(lives.converted)) < world.split
     other = split[who] & (random.random(who.size) < 0.5)
+    # visitors of whom a contract alone tells which customer, met by e-mail, they are
+    unknown = np.random.default_rng([seed, 1]).random(len(lives.converted)) < world.unknown
+    unknown &= lives.converted < 0
+    other |= unknown[who] & (channel != CHANNELS.index("email"))
     ids = np.array([f"k{i:06d}" for i in range(len(lives.converted))])
-    names = np.where(other, np.char.add(ids[who], "-visitor"), ids[who])
+    visitors = np.char.add(ids, "-visitor")
+    names = np.where(other, visitors[who], ids[who])
     _write(
         landing / "touchpoints" / "touchpoints_2026-03-01.parquet",
         touchpoint_id=_numbered("t", who.size),
@@ -183,7 +188,7 @@ def write_exports(landing: Path, lives: Lives, world: World, seed: int) -> None:
     _write(
         landing / "steps" / "steps_2026-03-01.parquet",
         step_id=_numbered("s", place.size),
-        customer_id=ids[np.append(who, browsing)],
+        customer_id=np.where(unknown, visitors, ids)[np.append(who, browsing)],
         occurred_at=_times(place - 1, np.full(place.size, 12 * 3600)),
         step=step,
         goal=np.where(is_other, OTHER, GOAL),

@@ -72,6 +72,7 @@ VARIANTS: dict[str, dict[str, float]] = {
     "channels that work together only": {"recorded": 0.7, "synergy": 1.0},
     "false rungs": {"recorded": 0.7, "false": 0.005},
     "split identities": {"recorded": 0.7, "split": 0.15},
+    "unknown until the contract": {"recorded": 0.7, "unknown": 0.4},
     "several products": {"recorded": 0.7, "others": 0.7},
     "steps of other products by chance": {"recorded": 0.7, "browsing": 0.5},
 }
@@ -97,6 +98,7 @@ class World(NamedTuple):
     synergy: float = 0.0
     false: float = 0.0
     split: float = 0.0
+    unknown: float = 0.0
     others: float = 0.0
     browsing: float = 0.0
 
@@ -274,7 +276,7 @@ def _is_chain(world: World) -> bool:
     return all(
         getattr(world, name) == default
         for name, default in World._field_defaults.items()
-        if name not in ("recorded", "false", "split", "others", "browsing")
+        if name not in ("recorded", "false", "split", "unknown", "others", "browsing")
     )
 
 

@@ -54,7 +54,12 @@ def test_every_variant_differs_and_its_truth_is_sound(variant: str) -> None:
     world = draw_world(variant, 1.0, 2)
     lives = watch(world, 400, 2)
     plain = watch(draw_world("70 % recorded", 1.0, 2), 400, 2)
-    if variant not in ("70 % recorded", "split identities", "steps of other products by chance"):
+    exported = (
+        "split identities",
+        "unknown until the contract",
+        "steps of other products by chance",
+    )
+    if variant not in ("70 % recorded", *exported):
         same = [np.array_equal(a, b) for a, b in zip(lives, plain, strict=True)]
         assert not all(same)
     values = true_values(world, 3_000, 9)
@@ -74,6 +79,27 @@ def test_split_identities_are_visitors_whom_nobody_knows(tmp_path: Path) -> None
     write_exports(tmp_path, watch(world, 300, 1), world, 1)
     names = pq.read_table(next((tmp_path / "touchpoints").iterdir()))["customer_id"].to_pylist()
     assert 0.02 < np.mean([name.endswith("-visitor") for name in names]) < 0.15
+
+
+def test_who_never_signs_is_two_customers(tmp_path: Path) -> None:
+    """One of the web, with its steps, and one of e-mail."""
+    import pyarrow.parquet as pq
+
+    world = draw_world("unknown until the contract", 0.0, 1)
+    lives = watch(world, 300, 1)
+    write_exports(tmp_path, lives, world, 1)
+    touches, steps = (
+        pq.read_table(next((tmp_path / name).iterdir())).to_pylist()
+        for name in ("touchpoints", "steps")
+    )
+    visitors = {row["customer_id"] for row in touches if row["customer_id"].endswith("-visitor")}
+    assert 50 < len(visitors) < 150
+    assert not {row["channel"] for row in touches if row["customer_id"] in visitors} & {"email"}
+    known = {name.removesuffix("-visitor") for name in visitors}
+    assert {row["channel"] for row in touches if row["customer_id"] in known} == {"email"}
+    signed = {f"k{i:06d}" for i in np.flatnonzero(lives.converted >= 0)}
+    assert not known & (signed | {row["customer_id"] for row in steps})
+    assert {row["customer_id"] for row in steps} & visitors
 
 
 def test_browsing_leaves_steps_and_nothing_else(tmp_path: Path) -> None:
