@@ -20,7 +20,7 @@ from attribution.evaluate import CONFOUNDING, evaluate
 from attribution.known_world import NULL_CHANNEL, VARIANTS
 from attribution.settings import FITTED, HEURISTICS
 
-LADDER = 3  # raised where the ladder finds other figures: rows bear it
+LADDER = 4  # raised where the ladder finds other figures: rows bear it
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 RECORDING = tuple(VARIANTS)[:4]
 # too slow, or too hungry on long paths, for every world: in the first variant only
