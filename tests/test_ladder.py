@@ -287,6 +287,24 @@ def test_no_class_keeps_another_from_what_happened() -> None:
         assert all(np.isfinite(part).all() for part in sums)
 
 
+@pytest.mark.parametrize("length", range(20, 30))
+def test_a_class_that_hardly_could_be_tells_nothing(length: int) -> None:
+    """Quiet days that are nearly, but not, impossible for one class: about 1e-310 in a row."""
+    days = customers([{"last_day": length, "touches": [(0, 0), (length, 0)]}, SOME[1]])
+    plain = random_ladder(3, classes=1)
+    busy = plain._replace(
+        contact=np.full((STAGES, 2), 0.05),
+        activity=np.array([1.0, 14.0 / -np.log(0.95)]),  # a quiet day: e^-28
+        activity_share=np.array([0.5, 0.5]),
+    )
+    likelihood, sums, posterior = ladder_pass(days, busy)
+    assert np.isfinite(likelihood)
+    assert all(np.isfinite(part).all() for part in sums)
+    assert posterior[0, 1].sum() < 1e-9
+    [(_, _, each)] = customer_sums(days, busy)
+    assert all(np.isfinite(part).all() for part in each)
+
+
 def test_classes_have_lanes_enough() -> None:
     with pytest.raises(ValueError, match="5 classes of activity, and there are 4 lanes"):
         ladder_pass(customers(SOME), random_ladder(1, classes=5))

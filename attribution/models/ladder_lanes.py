@@ -12,6 +12,7 @@ from attribution.models.compiled import compiled
 from attribution.paths import Floats
 
 LANES = 4
+LEAST = 1e-300
 ZEROS, ONES = (0.0, 0.0, 0.0, 0.0), (1.0, 1.0, 1.0, 1.0)
 
 
@@ -57,12 +58,12 @@ def times(x, y):  # type: ignore[no-untyped-def]
 
 @compiled(error_model="numpy")
 def quotient(x, y):  # type: ignore[no-untyped-def]
-    """x / y, 0 where y is not above 0."""
+    """x / y, 0 where y is not above 0 or so near it that the quotient might be infinite."""
     return (
-        x[0] / y[0] if y[0] > 0.0 else 0.0,
-        x[1] / y[1] if y[1] > 0.0 else 0.0,
-        x[2] / y[2] if y[2] > 0.0 else 0.0,
-        x[3] / y[3] if y[3] > 0.0 else 0.0,
+        x[0] / y[0] if y[0] > LEAST else 0.0,
+        x[1] / y[1] if y[1] > LEAST else 0.0,
+        x[2] / y[2] if y[2] > LEAST else 0.0,
+        x[3] / y[3] if y[3] > LEAST else 0.0,
     )
 
 
