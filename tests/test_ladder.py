@@ -696,16 +696,21 @@ def test_a_day_on_which_more_happens_of_everything_is_no_effect() -> None:
 
 
 def test_one_newton_step_is_close_to_a_refit(world: CustomerDays) -> None:
-    """Without a tenth of the customers, the parameters move as a fit without them would."""
+    """Without a tenth of the customers, shares move as those of a fit without them would."""
     fitted = fit_ladder(world, "none").ladder
     _, sums, stages = ladder_pass(world, fitted)
-    ladders, entries = replicate_ladders(world, fitted, False, sums, stages, 10)
-    rest = world.part(world.group != 3)
-    refit = fit_ladder(rest, "none", fitted).ladder
+    without = zip(*replicate_ladders(world, fitted, False, sums, stages, 10), strict=True)
     before = divided(fitted, entries_of(world, stages)).shares
-    step = divided(ladders[3], entries[3]).shares - before
-    real = divided(refit, entries_of(rest, ladder_pass(rest, refit)[2])).shares - before
-    assert np.abs(step - real).max() < 0.25 * np.abs(real).max()
+    steps, real = [], []
+    for group, (found, entries) in enumerate(without):
+        steps.append(divided(found, entries).shares - before)
+        rest = world.part(world.group != group)
+        refit = fit_ladder(rest, "none", fitted)
+        shares = divided(refit.ladder, entries_of(rest, refit.entry_stages)).shares
+        real.append(shares - before)
+    step, move = np.array(steps), np.array(real)
+    assert np.abs(step - move).mean() < 0.25 * np.abs(move).mean()
+    assert (step * move).sum() / (step**2).sum() == pytest.approx(1.0, abs=0.05)  # and as far
 
 
 def test_an_effect_that_is_held_at_0_is_not_known_to_be_0(world: CustomerDays) -> None:

@@ -50,7 +50,8 @@ def replicate_ladders(
     unit = np.sqrt(np.maximum(np.diag(known), 1e-300))
     inverse = np.linalg.pinv(known / np.outer(unit, unit), rcond=1e-9, hermitian=True)
     steps = np.zeros_like(by_group)
-    steps[:, free] = -(by_group[:, free] / unit) @ inverse / unit
+    others = groups / (groups - 1)  # what is known without a group is of the others alone
+    steps[:, free] = -others * (by_group[:, free] / unit) @ inverse / unit
     ladders = [
         met_by_stage(
             stepped(row, steps[g], ladder, is_geometric),
