@@ -22,8 +22,13 @@ SET: dict[str, Any] = {
 def add_verbs(verbs: Any) -> None:
     """Add the verbs to the command line's."""
     credit = verbs.add_parser("credit", help="credit from an aggregated path file")
-    credit.add_argument("paths", type=Path, metavar="PATHS.csv")
-    credit.add_argument("--model", required=True, metavar="NAME")
+    credit.add_argument(
+        "paths", type=Path, metavar="PATHS.csv",
+        help="columns path (`a > b > c`), conversions, and if known revenue and nulls",
+    )  # fmt: skip
+    credit.add_argument(
+        "--model", required=True, metavar="NAME", help="as in docs/models.md: markov, shapley, ..."
+    )
     credit.add_argument(
         "--option", action="append", default=[], metavar="KEY=VALUE", help="an option of the model"
     )
@@ -43,14 +48,16 @@ def add_verbs(verbs: Any) -> None:
     explain = verbs.add_parser(
         "explain", help="a conversion's touchpoints and each model's credit for them"
     )
-    explain.add_argument("conversion_id", metavar="CONVERSION_ID")
+    explain.add_argument(
+        "conversion_id", metavar="CONVERSION_ID", help="as the export `conversions` has it"
+    )
     explain.add_argument("--format", choices=("table", "json"), default="table")
     explain.set_defaults(command=_explain)
 
     simulate = verbs.add_parser("simulate", help="write bank and insurance exports to landing/")
-    simulate.add_argument("--customers", type=int, default=20_000)
-    simulate.add_argument("--days", type=int, default=90)
-    simulate.add_argument("--seed", type=int, default=7)
+    simulate.add_argument("--customers", type=int, default=20_000, help="default: 20000")
+    simulate.add_argument("--days", type=int, default=90, help="default: 90, from 2026-01-01")
+    simulate.add_argument("--seed", type=int, default=7, help="the same seed, the same bytes")
     simulate.set_defaults(command=_simulate)
 
     evaluate = verbs.add_parser(

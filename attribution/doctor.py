@@ -8,9 +8,10 @@ from pathlib import Path
 
 import duckdb
 
-from attribution import publish
+from attribution import publish, verdicts
 from attribution.contract import read_contract
-from attribution.errors import AttributionError
+from attribution.errors import AttributionError, LoadError
+from attribution.ledger import check_key
 from attribution.settings import Folders, hmac_key, load_settings, one_line
 from attribution.warehouse import columns_of, open_warehouse, quote, scalar
 
@@ -19,12 +20,13 @@ def examine(folders: Folders) -> Iterator[tuple[str, str | None]]:
     """Pairs of (what was examined, the problem found or None)."""
     yield _asked("settings", lambda: load_settings(folders.dbt_project))
     yield _asked("load contract", lambda: read_contract(folders.contract))
-    yield _asked("pseudonym key", lambda: hmac_key(load_settings(folders.dbt_project)))
+    yield _asked("pseudonym key", lambda: _ask_key(folders))
     yield f"landing folder {folders.landing}", _folder(folders.landing, os.R_OK | os.X_OK)
     for name, folder in (("state", folders.state), ("publish", folders.publish)):
         yield f"{name} folder {folder}", _writable(folder)
     if folders.warehouse.exists():
         yield _asked("warehouse", lambda: _query_warehouse(folders))
+        yield _asked("refused files", lambda: _ask_quarantine(folders))
     if publish.current(folders.publish):
         yield _asked("published version", lambda: _verify(folders))
 
@@ -61,6 +63,34 @@ def _query_warehouse(folders: Folders) -> None:
         raise AttributionError(
             f"{one_line(error)}: `attribution rebuild` makes it anew from the archive"
         ) from None
+
+
+def _ask_key(folders: Folders) -> None:
+    settings = load_settings(folders.dbt_project)
+    key = hmac_key(settings)
+    try:
+        with open_warehouse(folders, settings, read_only=True) as con:
+            if columns_of(con, "raw", "_files"):
+                check_key(con, key)
+    except LoadError:
+        raise
+    except (duckdb.Error, AttributionError):
+        return  # there is none yet, or the question about the warehouse says what it has
+
+
+def _ask_quarantine(folders: Folders) -> None:
+    """Refused files that still lie in landing/: the next night would be refused for them."""
+    names = [
+        f"{entry['export']}/{entry['file']}"
+        for entry in verdicts.refused(folders)
+        if entry["state"] == "quarantined"
+    ]
+    landed = [name for name in names if (folders.landing / name).exists()]
+    if landed:
+        raise AttributionError(
+            f"{', '.join(landed[:3])}{' and more' if len(landed) > 3 else ''}: "
+            "`attribution quarantine list` says why; correct it under its name, or take it away"
+        )
 
 
 def _verify(folders: Folders) -> None:

@@ -31,7 +31,7 @@ class Ledger:
     ) -> None:
         self.con, self.folders, self.key, self.load_id = con, folders, key, load_id
         catch_up(con, folders, exports)
-        self._check_key()
+        check_key(con, key)
         known = con.execute(
             "select export, file, sha256, state, verdict from raw._files"
         ).fetchall()
@@ -41,21 +41,6 @@ class Ledger:
         }
         self.names = {(export, file) for export, file, *_ in known}
         self._loaded = {(export, file) for export, file, _, state, _ in known if state == "loaded"}
-
-    def _check_key(self) -> None:
-        """Refuse to mix pseudonyms of two keys."""
-        other = scalar(
-            self.con,
-            "select max(key_id) from raw._files "
-            "where state = 'loaded' and key_id is distinct from ?",
-            [key_id(self.key)],
-        )
-        if other is not None:
-            raise LoadError(
-                f"load: earlier rows carry ids under key {other}, this run brings "
-                f"{key_id(self.key)}: the same customer would become two; set the earlier "
-                "ATTRIBUTION_HMAC_KEY (and `pseudonymise`), or start from an empty state folder"
-            )
 
     def knows(self, landed: Landed) -> bool:
         """Whether these bytes were loaded or quarantined already, under whatever name."""
@@ -276,3 +261,23 @@ def _date(text: str | None) -> str | None:
         return date.fromisoformat(text).isoformat() if text else None
     except ValueError:
         return None
+
+
+def check_key(con: duckdb.DuckDBPyConnection, key: bytes | None) -> None:
+    """Refuse to mix pseudonyms of two keys.
+
+    Raises
+    ------
+    LoadError
+    """
+    other = scalar(
+        con,
+        "select max(key_id) from raw._files where state = 'loaded' and key_id is distinct from ?",
+        [key_id(key)],
+    )
+    if other is not None:
+        raise LoadError(
+            f"load: earlier rows carry ids under key {other}, this run brings "
+            f"{key_id(key)}: the same customer would become two; set the earlier "
+            "ATTRIBUTION_HMAC_KEY (and `pseudonymise`), or start from an empty state folder"
+        )

@@ -28,10 +28,11 @@ NAMED = 3  # subjects named in a message
 
 @dataclass(frozen=True)
 class Finding:
-    """An expectation that does not hold, in one line with its figures."""
+    """An expectation that does not hold, in one line with its figures, and what it is there for."""
 
     severity: str
     message: str
+    why: str = ""
 
 
 def gate(
@@ -100,8 +101,12 @@ def validate(
 
 
 def refuse(step: str, findings: list[Finding]) -> None:
-    """Raise GateRefused where a finding is critical, naming every one."""
-    critical = [finding.message for finding in findings if finding.severity == "critical"]
+    """Raise GateRefused where a finding is critical, naming every one and what to do."""
+    critical = [
+        f"{finding.message}{f': {why}' if (why := finding.why.rstrip('.')) else ''}"
+        for finding in findings
+        if finding.severity == "critical"
+    ]
     if critical:
         raise GateRefused(f"{step} refused: {'; '.join(critical)}; nothing was published")
 
@@ -170,7 +175,11 @@ def _finding(
             return Finding("critical", f"{name} has nothing to check: {column} is NULL throughout")
     if result["success"]:
         return None
-    return Finding(expectation["severity"], f"{name}: {_figures(result['result'], columns)}")
+    return Finding(
+        expectation["severity"],
+        f"{name}: {_figures(result['result'], columns)}",
+        expectation.get("meta", {}).get("why", ""),
+    )
 
 
 def _figures(result: Mapping[str, Any], columns: list[str]) -> str:

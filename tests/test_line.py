@@ -553,6 +553,21 @@ def test_doctor_and_status_tell_the_state_of_things(copy: Home) -> None:
     failed = [line for line in done.stdout.splitlines() if line.startswith("FAIL")]
     assert len(failed) == 2
     assert "parquet/channel_credit.parquet" in failed[1]
+    done = copy.main("doctor", environment={"ATTRIBUTION_HMAC_KEY": "another"})
+    assert "FAIL  pseudonym key: load: earlier rows carry ids under key" in done.stdout
+
+
+def test_doctor_names_a_refused_file_that_still_lies_there(copy: Home) -> None:
+    landed = copy.land("touchpoints", "visits.csv", "id,person\n1,a\n")
+    done = copy.main("run")
+    assert done.returncode == 3
+    assert "visits.csv (quarantined): A quarantined file in landing/" in done.stderr
+    assert "`attribution quarantine list` says why" in done.stderr
+    done = copy.main("doctor")
+    assert done.returncode == 1
+    assert "FAIL  refused files: touchpoints/visits.csv" in done.stdout
+    landed.unlink()
+    assert "FAIL" not in copy.must("doctor").stdout
 
 
 def test_status_before_the_first_run_is_no_error(home: Home) -> None:

@@ -216,7 +216,8 @@ def check(days: CustomerDays) -> None:
     )
     if not seen:
         raise ModelRefused(
-            "ladder: no step of the setting `steps` was recorded: it needs the export `steps`"
+            "ladder: no step of the setting `steps` was recorded: deliver the export `steps`, and "
+            f"name its steps in the setting (now {', '.join(days.steps)})"
         )
     missing = [step for j, step in enumerate(days.steps) if not seen >> j & 1]
     if missing:
