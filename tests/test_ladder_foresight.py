@@ -130,7 +130,7 @@ def test_touches_are_asked_where_moves_are_foreseen_by_them(
     intent: CustomerDays, drift: CustomerDays
 ) -> None:
     asked, not_asked = choose(intent, 7), choose(drift, 7)
-    assert len(asked.start.contact) == asked.start.contact.shape[0] == STAGES
+    assert len(asked.start.contact) == STAGES
     assert len(not_asked.start.contact) == 1
     for choice, better, worse in (
         (asked, "met_by_stage", "met_alike"),
@@ -195,6 +195,10 @@ def test_the_fit_says_that_customers_are_met_alike(drift: CustomerDays) -> None:
     assert told["is_met_alike"] == 1.0
     assert told["foreseen_met_alike"] > told["foreseen_met_by_stage"]  # type: ignore[operator]
     assert len(found.fitted.ladder.contact) == 1
-    assert len(found.ladder.contact) == STAGES
+    assert found.ladder.contact.shape == found.ladder.entry.shape == (STAGES, 6)
+    shares = found.credit.conversions / drift.conversions
+    by_stage, alike = (divided(one, found.entries) for one in (found.ladder, found.fitted.ladder))
+    assert shares == pytest.approx(by_stage.shares)
+    assert np.abs(shares - alike.shares).max() > 1e-4
     contacts = {(row["stage"], row["channel"]): row["contacts_per_day"] for row in found.effects}
     assert contacts[0, "a"] != contacts[1, "a"]

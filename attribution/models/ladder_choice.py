@@ -20,6 +20,7 @@ from attribution.paths import Floats
 GONE = (0.001, 0.03)  # per day: where the climb begins
 CLASSES = np.array([1.0, 2.0, 4.0])  # activity: where the climb begins
 SAMPLE = 4_000  # customers to fit on, and as many to judge by
+SURELY = 5  # standard errors of a gain: chance and small misfits bring four
 NEAR = 0.3  # of the top, in standard errors: near enough to compare forms
 
 
@@ -85,7 +86,7 @@ def choose(days: CustomerDays, seed: int, weekdays: bool = False) -> Choice:
     Weekdays may differ where that is allowed: a bank that books on Monday what happened on Sunday
     would have organic Mondays.
 
-    A richer one is taken only where its gain exceeds two standard errors. The likelihood has a hill
+    Another one is taken only where its gain exceeds five standard errors. The likelihood has a hill
     for customers who left in silence and another for slow ones, so the first climb has two starts.
     """
     train, test = _halves(days, seed)
@@ -142,4 +143,4 @@ def _held_out(days: CustomerDays, ladder: Ladder) -> Floats:
 
 
 def _is_gain(gain: Floats) -> bool:
-    return bool(gain.mean() > 2 * gain.std() / np.sqrt(gain.size))
+    return bool(gain.mean() > SURELY * gain.std() / np.sqrt(gain.size))

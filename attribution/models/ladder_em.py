@@ -241,7 +241,9 @@ def met_by_stage(ladder: Ladder, sums: Sums) -> Ladder:
     shape = (len(ladder.organic), ladder.contact.shape[1])
     if ladder.contact.shape == shape:
         return ladder
-    ladder = ladder._replace(contact=np.broadcast_to(ladder.contact, shape))
+    ladder = ladder._replace(
+        entry=np.broadcast_to(ladder.entry, shape), contact=np.broadcast_to(ladder.contact, shape)
+    )
     for _ in range(EM_STEPS):
         contact, activity, week = _contacts(ladder, sums)
         ladder = ladder._replace(

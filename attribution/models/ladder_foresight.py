@@ -62,9 +62,10 @@ def _foresee(first, last, days, gone, begin, on_day, found):  # type: ignore[no-
         found[i] = 0.0
         for item in range(days.item_start[i], days.item_start[i + 1]):
             met, seen = _day(days.kind[item], days, gone, on_day, now, then)
-            found[i] += math.log(seen) - math.log(met)
-            if seen == 0.0:
+            if seen == 0.0 or met == 0.0:
+                found[i] = -math.inf
                 break
+            found[i] += math.log(seen) - math.log(met)
             now[:] = then / seen
 
 
