@@ -80,12 +80,11 @@ def _ask_key(folders: Folders) -> None:
 
 def _ask_quarantine(folders: Folders) -> None:
     """Refused files that still lie in landing/: the next night would be refused for them."""
-    names = [
+    landed = [
         f"{entry['export']}/{entry['file']}"
         for entry in verdicts.refused(folders)
-        if entry["state"] == "quarantined"
+        if entry["state"] == "quarantined" and verdicts.is_landed(folders, entry)
     ]
-    landed = [name for name in names if (folders.landing / name).exists()]
     if landed:
         raise AttributionError(
             f"{', '.join(landed[:3])}{' and more' if len(landed) > 3 else ''}: "

@@ -39,17 +39,21 @@ def find(folders: Folders, id: str) -> dict[str, Any]:
     return found[0]
 
 
-def requeue(folders: Folders, settings: Settings, id: str) -> dict[str, Any]:
-    """Have the next load read a file again, from landing/ or, if it left there, from its copy."""
-    entry = find(folders, id)
+def is_landed(folders: Folders, entry: dict[str, Any]) -> bool:
+    """Whether a file of these bytes lies in landing/, under whatever name."""
     landing = folders.landing / entry["export"]
-    lies_there = any(
+    return any(
         path.is_file()
         and path.stat().st_size == entry["bytes"]
         and sha256_of(path) == entry["sha256"]
         for path in (landing.iterdir() if landing.is_dir() else ())
     )
-    copy = kept(folders, entry)
+
+
+def requeue(folders: Folders, settings: Settings, id: str) -> dict[str, Any]:
+    """Have the next load read a file again, from landing/ or, if it left there, from its copy."""
+    entry = find(folders, id)
+    lies_there, copy = is_landed(folders, entry), kept(folders, entry)
     if not lies_there and not copy.exists():
         raise QuarantineError(
             f"quarantine: {entry['export']}/{entry['file']} lies neither in landing/ nor in "
@@ -57,6 +61,7 @@ def requeue(folders: Folders, settings: Settings, id: str) -> dict[str, Any]:
         )
     _judge(folders, settings, entry, "requeued")
     if not lies_there:
+        landing = folders.landing / entry["export"]
         landing.mkdir(parents=True, exist_ok=True)
         half = landing / f".{entry['file']}.tmp"
         shutil.copyfile(copy, half)

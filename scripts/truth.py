@@ -21,9 +21,7 @@ from attribution.known_world import NULL_CHANNEL, VARIANTS
 from attribution.settings import FITTED, HEURISTICS
 
 LADDER = 4  # raised where the ladder finds other figures: rows bear it
-ANEW = (
-    3  # from here on intervals are today's, and shares but for worlds where touches are not asked
-)
+ANEW = 3  # since then intervals are today's, and shares where touches are asked
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 RECORDING = tuple(VARIANTS)[:4]
 # too slow, or too hungry on long paths, for every world: in the first variant only

@@ -15,7 +15,13 @@ from attribution.known_world import draw_world, true_values, watch
 from attribution.models import ladder_em
 from attribution.models.ladder import divided, ladder
 from attribution.models.ladder_chances import Ladder, chances, day_chances
-from attribution.models.ladder_choice import choose, with_classes, with_kernel, with_weekdays
+from attribution.models.ladder_choice import (
+    choose,
+    met_alike,
+    with_classes,
+    with_kernel,
+    with_weekdays,
+)
 from attribution.models.ladder_coordinates import (
     LEAST,
     _angles,
@@ -888,11 +894,14 @@ def test_a_lift_that_nobody_could_have_made_is_refused(world: CustomerDays) -> N
 
 @pytest.mark.parametrize(("classes", "weekdays"), [(1, 1), (3, 1), (1, 4), (3, 7)])
 @pytest.mark.parametrize(("lags", "is_geometric"), [(1, False), (3, False), (3, True)])
+@pytest.mark.parametrize("alike", [False, True])
 def test_the_slope_is_that_of_the_likelihood(
-    lags: int, is_geometric: bool, classes: int, weekdays: int
+    lags: int, is_geometric: bool, classes: int, weekdays: int, alike: bool
 ) -> None:
     days = customers(SOME)
     like = random_ladder(5, lags=lags, classes=classes, weekdays=weekdays)
+    if alike:
+        like = met_alike(like)
     row = coordinates(like, is_geometric)
     here = ladder_at(row, like, is_geometric)
     found = slope(row, here, ladder_pass(days, here)[1], is_geometric)

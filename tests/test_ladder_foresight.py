@@ -11,7 +11,7 @@ from attribution.known_world import draw_world, true_values
 from attribution.models.ladder import divided, ladder
 from attribution.models.ladder_chances import Ladder
 from attribution.models.ladder_choice import choose, met_alike
-from attribution.models.ladder_coordinates import coordinates, ladder_at, slope
+from attribution.models.ladder_coordinates import coordinates, slope
 from attribution.models.ladder_days import day_kinds
 from attribution.models.ladder_em import (
     first_guess,
@@ -23,6 +23,7 @@ from attribution.models.ladder_foresight import foresight
 from attribution.models.ladder_influence import replicate_ladders
 from attribution.models.ladder_pass import log_likelihoods
 from attribution.models.ladder_value import entries_of
+from attribution.models.lift import LiftTests, ladder_calibrated, lifts
 from attribution.models.shapley_sets import shapley_values
 
 LIVES = [
@@ -79,27 +80,6 @@ def test_foresight_is_the_chance_among_all_that_could_be_seen(
 def test_what_cannot_be_was_not_foreseen() -> None:
     impossible = {"last_day": 2, "touches": [(0, 0)], "first_stage": 2, "records": [(1, 1)]}
     assert foresight(customers([impossible, LIVES[0]]), random_ladder(1))[0] == -np.inf
-
-
-@pytest.mark.parametrize(("classes", "weekdays"), [(1, 1), (3, 7)])
-def test_the_slope_is_that_of_the_likelihood_where_customers_are_met_alike(
-    classes: int, weekdays: int
-) -> None:
-    days = customers(LIVES)
-    like = met_alike(random_ladder(5, lags=3, classes=classes, weekdays=weekdays))
-    row = coordinates(like, False)
-    here = ladder_at(row, like, False)
-    assert here.contact.shape == here.entry.shape == (1, 2)
-    found = slope(row, here, ladder_pass(days, here)[1], False)
-    around = np.zeros_like(found)
-    for i in range(row.size):
-        step = np.zeros_like(row)
-        step[i] = 1e-5
-        up, down = (
-            ladder_pass(days, ladder_at(row + sign * step, like, False))[0] for sign in (1, -1)
-        )
-        around[i] = (up - down) / 2e-5
-    assert found == pytest.approx(around, rel=1e-6, abs=1e-7)
 
 
 def test_the_likelihood_never_falls_where_customers_are_met_alike() -> None:
@@ -175,6 +155,24 @@ def test_contacts_by_stage_are_those_of_the_customers_there() -> None:
     assert met_by_stage(by_stage.ladder, by_stage.sums) is by_stage.ladder
 
 
+@pytest.mark.parametrize(("classes", "weekdays"), [(1, 1), (3, 7)])
+def test_contacts_by_stage_are_read_off_to_the_end(classes: int, weekdays: int) -> None:
+    """No contact chance has a slope left, and classes and weekdays are those of the fit."""
+    parameters = met_alike(random_ladder(6, classes=classes, weekdays=weekdays))
+    sums = ladder_pass(customers(LIVES), parameters)[1]
+    found = met_by_stage(parameters, sums)
+    assert found.contact.shape == found.entry.shape == (STAGES, 2)
+    assert found.activity is parameters.activity
+    assert found.week is parameters.week
+    before = found._replace(contact=np.repeat(parameters.contact, STAGES, axis=0))
+    slopes = []
+    for ladder_then in (before, found):
+        all_slopes = slope(coordinates(ladder_then, False), ladder_then, sums, False)
+        first = STAGES * (STAGES + 1) // 2 + found.entry.size
+        slopes.append(np.abs(all_slopes[first : first + found.contact.size]).max())
+    assert slopes[1] < 1e-3 * slopes[0]
+
+
 def test_replicates_know_contacts_by_stage(drift: CustomerDays) -> None:
     """Without a tenth of the customers contacts are those of the others."""
     fitted = fit_ladder(drift, "none", met_alike(first_guess(drift, "none")), far=True)
@@ -196,6 +194,9 @@ def test_the_fit_says_that_customers_are_met_alike(drift: CustomerDays) -> None:
     assert told["foreseen_met_alike"] > told["foreseen_met_by_stage"]  # type: ignore[operator]
     assert len(found.fitted.ladder.contact) == 1
     assert found.ladder.contact.shape == found.ladder.entry.shape == (STAGES, 6)
+    tests = LiftTests(np.array([0]), np.array([0.1]), np.array([0.05]))
+    calibrated = ladder_calibrated(found, tests)[2]
+    assert calibrated.before == pytest.approx(lifts(found.ladder, found.entries, tests.channel))
     shares = found.credit.conversions / drift.conversions
     by_stage, alike = (divided(one, found.entries) for one in (found.ladder, found.fitted.ladder))
     assert shares == pytest.approx(by_stage.shares)

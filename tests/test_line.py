@@ -568,6 +568,9 @@ def test_doctor_names_a_refused_file_that_still_lies_there(copy: Home) -> None:
     assert "FAIL  refused files: touchpoints/visits.csv" in done.stdout
     landed.unlink()
     assert "FAIL" not in copy.must("doctor").stdout
+    copy.land("touchpoints", "visits.csv", "touchpoint_id,customer_id,occurred_at,channel\n")
+    copy.main("load")
+    assert "FAIL" not in copy.must("doctor").stdout  # other bytes under its name are no such file
 
 
 def test_status_before_the_first_run_is_no_error(home: Home) -> None:

@@ -219,11 +219,7 @@ def _contacts(ladder: Ladder, sums: Sums) -> tuple[Floats, Floats, Floats]:
     if activity.size == week.size == 1:
         met, days = (at_stages(of, ladder)[0, 0] for of in (sums.contact, sums.days[..., None]))
         return _ratio(met, days).clip(LEAST, MOST), activity, week
-    rate = -np.log1p(-ladder.contact)
-    each = week[:, None, None, None] * activity[:, None, None] * rate
-    counts = sums.contact * each / -np.expm1(-each)
-    met = np.einsum("w,a,waj->j", week, activity, sums.days)[:, None]
-    rate = _ratio(at_stages(counts.sum(axis=(0, 1)), ladder), at_stages(met, ladder))
+    counts, rate = _counts_and_rates(ladder, sums)
     # (W, A), of an activity and a factor of 1
     by_class = (sums.days * rate.sum(axis=1)).sum(axis=2)
     if activity.size > 1:
@@ -234,9 +230,21 @@ def _contacts(ladder: Ladder, sums: Sums) -> tuple[Floats, Floats, Floats]:
     return contact.clip(LEAST, MOST), activity / activity[0], week / week.mean()
 
 
+def _counts_and_rates(ladder: Ladder, sums: Sums) -> tuple[Floats, Floats]:
+    """Latent Poisson counts of contacts, (W, A, J, K), and their rates, (S, K), in the first class
+    on a mean weekday; given the rates before.
+    """
+    week, activity = ladder.week[0], ladder.activity
+    each = week[:, None, None, None] * activity[:, None, None] * -np.log1p(-ladder.contact)
+    counts = sums.contact * each / -np.expm1(-each)
+    met = np.einsum("w,a,waj->j", week, activity, sums.days)[:, None]
+    rate = _ratio(at_stages(counts.sum(axis=(0, 1)), ladder), at_stages(met, ladder))
+    return counts, rate
+
+
 def met_by_stage(ladder: Ladder, sums: Sums) -> Ladder:
     """The same ladder with contact chances by stage: of the customers whom it takes to be there,
-    by whatever it knows them.
+    by whatever it knows them. Classes and weekdays stay what they are.
     """
     shape = (len(ladder.organic), ladder.contact.shape[1])
     if ladder.contact.shape == shape:
@@ -245,10 +253,8 @@ def met_by_stage(ladder: Ladder, sums: Sums) -> Ladder:
         entry=np.broadcast_to(ladder.entry, shape), contact=np.broadcast_to(ladder.contact, shape)
     )
     for _ in range(EM_STEPS):
-        contact, activity, week = _contacts(ladder, sums)
-        ladder = ladder._replace(
-            contact=contact, activity=activity, week=np.stack([week, ladder.week[1]])
-        )
+        contact = -np.expm1(-_counts_and_rates(ladder, sums)[1])
+        ladder = ladder._replace(contact=contact.clip(LEAST, MOST))
     return ladder
 
 
