@@ -2,7 +2,7 @@
 # hashes in requirements.txt.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test browser bi-test torture airflow bench bench-coverage bench-journeys bench-ladder bench-peers truth lint audit lock clean
+.PHONY: help demo demo-truth test browser bi-test torture airflow bench bench-coverage bench-journeys bench-ladder bench-peers truth lint audit lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -65,6 +65,9 @@ bench-journeys: $(VENV)/ready ## the line's journeys beside the same by polars a
 
 bench-ladder: $(VENV)/ready ## time and memory of one ladder of 50,000 customers
 	@$(BIN)/python scripts/bench_ladder.py
+
+demo-truth: $(VENV)/ready ## the demo's ladder beside what its bank's channels truly cause
+	@$(BIN)/python scripts/demo_truth.py
 
 truth: $(VENV)/ready ## every model against worlds of known truth, into docs/truth.md (SEEDS=20)
 	@$(BIN)/python scripts/truth.py --seeds $(or $(SEEDS),20)
