@@ -1,7 +1,7 @@
 """What the demo's ladder says, beside what the channels of its simulated bank truly cause.
 
-The truth is the Shapley value of the causal game: conversions of other customers of the same bank if
-only some channels met them. Every touch has an effect there, under whatever name the customer goes.
+The truth is the Shapley value of the causal game: conversions of other customers of the same bank
+if only some channels met them. A touch has its effect there under whatever name the customer goes.
 """
 
 from __future__ import annotations
