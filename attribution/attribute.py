@@ -21,7 +21,7 @@ from threadpoolctl import threadpool_limits
 from attribution import fits
 from attribution.coalitions import CoalitionCounts
 from attribution.credit import UNATTRIBUTED, Credit, credit_of
-from attribution.errors import ConvergenceError, ModelError, ModelRefused
+from attribution.errors import ConvergenceError, ModelError, ModelRefused, NoConversions
 from attribution.fits import Fit
 from attribution.goal_statistics import GoalStatistics, goals, segments
 from attribution.intervals import attributed_share
@@ -128,7 +128,7 @@ def _ladder_calibrated(statistics: GoalStatistics, settings: Settings) -> Fit:
         }
         for i in range(len(tests.channel))
     ]
-    return Fit(credit, found.replicates, variance, {"_lift_tests": told})
+    return Fit(credit, found.replicates, variance, tables={"_lift_tests": told})
 
 
 FITTED: Mapping[str, Callable[[GoalStatistics, Settings], Fit]] = {
@@ -173,6 +173,7 @@ def _add_models(tables: Rows, statistics: GoalStatistics, settings: Settings) ->
     """Fit every model to a whole goal; one that the data cannot carry says so. Fits made."""
     totals = statistics.totals
     if totals.conversions == totals.unattributed_conversions:
+        tables["_credit_weights"] += _even_weights(statistics, settings)
         return 0
     fitted = 0
     conversions, _, unattributed, _ = statistics.conversions_by_group.T
@@ -184,10 +185,16 @@ def _add_models(tables: Rows, statistics: GoalStatistics, settings: Settings) ->
         except (ModelRefused, ConvergenceError) as error:
             _add_diagnostics(tables, statistics, model, {"refused": 1.0})
             warnings.warn(f"goal {statistics.goal!r} has no credit by {error}", stacklevel=2)
+        except NoConversions as error:  # `fit_journeys: matured` leaves none
+            _add_diagnostics(tables, statistics, model, {"refused": 1.0})
+            warnings.warn(
+                f"goal {statistics.goal!r} has no credit by {model}: {error}; with "
+                "`fit_journeys: all` open journeys count as well",
+                stacklevel=2,
+            )
         except ModelError as error:
             raise type(error)(
-                f"attribute: goal {statistics.goal!r}: {error}; take the model out of `models`, "
-                "or where `fit_journeys: matured` leaves too little, set it to all"
+                f"attribute: goal {statistics.goal!r}: {error}; take the model out of `models`"
             ) from None
     return fitted
 
@@ -239,7 +246,7 @@ def _add_rows(tables: Rows, statistics: GoalStatistics, credit: Credit, fit: Fit
     }
     rows = [row for row in credit.rows() if row["channel"] != UNATTRIBUTED]
     if credit.model not in HEURISTICS and statistics.segment == "all":
-        for measure, weights in _weights(statistics.coalitions, credit).items():
+        for measure, weights in _weights(statistics.credited_coalitions, credit).items():
             gap = "reconciliation_gap" if measure == "conversions" else "revenue_reconciliation_gap"
             diagnostics[gap] = float(np.abs(weights.gap).sum()) / 2
             for row, level, weight, missed in zip(
@@ -259,6 +266,18 @@ def _add_rows(tables: Rows, statistics: GoalStatistics, credit: Credit, fit: Fit
     here = _place(credit.model, statistics)
     tables["_credit_channels"] += [here | row for row in rows]
     _add_diagnostics(tables, statistics, credit.model, diagnostics)
+
+
+def _even_weights(statistics: GoalStatistics, settings: Settings) -> list[dict[str, Any]]:
+    """Of a goal whose conversions touched nothing: a cancelled one that did is divided evenly."""
+    even = {"goal": statistics.goal, "level": 0, "weight": Decimal(1)}
+    return [
+        even | {"model": model, "measure": measure, "channel": channel}
+        for model in settings.models
+        if model not in HEURISTICS
+        for measure in ("conversions", "revenue")
+        for channel in statistics.channels
+    ]
 
 
 def _add_diagnostics(

@@ -7,13 +7,14 @@ from collections.abc import Iterator
 import duckdb
 
 from attribution.contract import Column, Export
-from attribution.parsing import clock_change, day, number, truth, utc
+from attribution.parsing import as_text, clock_change, day, number, truth, utc
 from attribution.pseudonyms import People
 from attribution.readers import Relation
 from attribution.warehouse import literal, quote
 
 BLANKS = r"[\s\p{Z}\p{Cf}]+"  # those that do not show, too
-NOBODY = r"[0\s.\p{Z}\p{Cf}-]+"
+# zeros; what a table calculation or a data frame makes of an id, whose digits are lost
+NOBODY = r"[0\s.\p{Z}\p{Cf}-]+|\d(\.\d+)?[eE]\+\d+|-?inf"
 NATIVE = {
     "TIMESTAMP", "TIMESTAMP WITH TIME ZONE", "TIMESTAMP_NS", "TIMESTAMP_MS", "TIMESTAMP_S", "DATE",
     "DECIMAL", "DOUBLE", "FLOAT", "BIGINT", "INTEGER", "SMALLINT", "TINYINT", "BOOLEAN", "HUGEINT",
@@ -106,7 +107,7 @@ def _text(export: Export, column: Column, kind: str) -> str:
     name = quote(column.header)
     if _is_native(kind) and column.type != "varchar":
         return name
-    text = name if kind == "VARCHAR" else f"{name}::varchar"
+    text = as_text(name, kind)
     if column.pseudonym:  # a blank before an id that does not show would make a second customer
         text = f"regexp_replace({text}, '^{BLANKS}|{BLANKS}$', '', 'g')"
     else:

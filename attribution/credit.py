@@ -12,6 +12,7 @@ from attribution.errors import ModelError, NoConversions
 from attribution.fits import Fit
 from attribution.intervals import Intervals, jackknife, none
 from attribution.paths import Floats
+from attribution.statistics import ChannelCredit
 
 UNATTRIBUTED = "(unattributed)"
 Option = float | int | str
@@ -196,27 +197,44 @@ def credit_of(
     revenue = totals.revenue - totals.unattributed_revenue
     fitted = float(found.conversions.sum()) + found.baseline_conversions
     scale = conversions / fitted if fitted else 1.0
-    credited = found.revenue.sum() + found.baseline_revenue
-    paid = revenue / credited if credited else 1.0
     if fit.replicates is None or not totals.conversions:
         intervals = none(found.conversions.size)
     else:
         share = found.conversions * scale / totals.conversions
         factor = conversions / totals.conversions
         replicates = fit.replicates * attributed_share[:, None]
-        intervals = jackknife(share, replicates, fit.variance * factor**2)
+        variance = fit.variance * factor**2
+        intervals = jackknife(share, replicates, variance, fit.is_signed)
+    paid, baseline_paid = _paid(found, revenue)
     return Credit(
         model=model,
         options=options,
         channels=channels,
         conversions=found.conversions * scale,
-        revenue=found.revenue * paid,
+        revenue=paid,
         totals=totals,
         intervals=intervals,
         baseline_name=found.baseline_name,
         baseline_conversions=found.baseline_conversions * scale,
-        baseline_revenue=found.baseline_revenue * paid,
+        baseline_revenue=baseline_paid,
         removal_effect=found.removal_effect,
         incremental=None if found.incremental is None else found.incremental * scale,
         diagnostics=found.diagnostics,
     )
+
+
+def _paid(found: ChannelCredit, revenue: float) -> tuple[Floats, float]:
+    """Credit in money, (K,), and of the baseline, that sums to all attributed revenue.
+
+    Where refunds leave about nothing of what moved, a ratio of sums says nothing: a fit of all
+    journeys stays as it is, and of one that left some out money follows the conversions.
+    """
+    parts = np.append(found.revenue, found.baseline_revenue)
+    credited, moved = float(parts.sum()), float(np.abs(parts).sum())
+    if abs(revenue - credited) > 1e-9 * moved:
+        if credited * revenue > 0 and abs(credited) > 0.01 * moved:
+            parts = parts * (revenue / credited)
+        else:
+            parts = np.append(found.conversions, found.baseline_conversions)
+            parts = parts * (revenue / parts.sum())
+    return parts[:-1], float(parts[-1])

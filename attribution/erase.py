@@ -21,8 +21,8 @@ from attribution.errors import EraseError
 from attribution.exports import Progress
 from attribution.landing import sha256_of
 from attribution.ledger import check_journal
-from attribution.pseudonyms import People
-from attribution.quarantine import REJECTED
+from attribution.pseudonyms import People, bare, readings
+from attribution.quarantine import is_rejects
 from attribution.rebuild import rebuild
 from attribution.settings import Folders, Settings, one_line
 from attribution.suppression import may_name, people, suppress
@@ -49,7 +49,7 @@ def erase(
     EraseError
         where the archive cannot be read or written; what was begun is finished by erasing again.
     """
-    asked = {identifier.strip() for identifier in identifiers}
+    asked = {bare(identifier) for identifier in identifiers}
     if not asked or "" in asked:
         raise EraseError("erase: name at least one customer id, and none that is empty")
     known = people(folders, key)
@@ -205,11 +205,12 @@ def _erase_from_quarantine(folders: Folders, asked: set[str], people: People) ->
     said = _words(asked)
 
     def named(text: str) -> bool:
-        return bool(said.search(text)) or people.knows_erased(text)
+        return any(map(said.search, readings(text))) or people.knows_erased(text)
 
     for path in folders.quarantine.glob("*/*"):
-        if path.name.endswith(REJECTED):
-            lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        if is_rejects(path):
+            with path.open(encoding="utf-8", newline="\n") as text:
+                lines = list(text)
             kept = [line for line in lines if not named(json.loads(line)["raw"] or "")]
             counts["quarantined_rows"] += len(lines) - len(kept)
             if len(kept) < len(lines):

@@ -7,7 +7,9 @@ its line in the ledger `raw._files` then come in one transaction.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 
 import duckdb
 
@@ -25,6 +27,7 @@ from attribution.warehouse import columns_of, quote
 
 Progress = Callable[[int, int, str], None]
 Read = Callable[[Job], Outcome]
+Stamp = tuple[int, int, int]
 # Ids hardly repeat: looking for what repeats in them took half the time of writing all columns.
 ID_PACKING = "using compression zstd"
 COUNTS = (
@@ -69,43 +72,55 @@ def load_exports(
         ) from None
     check_state(folders, landing, ledger.names)
     counts = dict.fromkeys(COUNTS, 0)
-    seen: list[Landed] = []
+    seen = [_seen(export, path) for export, path in landing.files]
+    ledger.follow([landed for landed, _ in seen])
     warnings = [
         f"_exports.yml declares {name} no longer; its rows stay in the archive, uncounted, for "
         "retention_days"
         for name in archive.undeclared(folders, contract)
     ]
-    for number, (export, path) in enumerate(landing.files):
-        progress(number, len(landing.files), f"{export.name}/{path.name}")
-        try:
-            before = _stamp(path.stat())
-            landed = Landed(export, path, sha256_of(path))
-            seen.append(landed)
-            if ledger.knows(landed):
-                counts["files_skipped"] += 1
-                continue
+    for number, (landed, before) in enumerate(seen):
+        name = f"{landed.export.name}/{landed.name}"
+        progress(number, len(seen), name)
+        if ledger.knows(landed):
+            counts["files_skipped"] += 1
+            continue
+        with _of_file(name):
             outcome = _read(landed, folders, people, read)
-            if _stamp(path.stat()) != before:
-                landing.waiting.append(f"landing/{export.name}/{path.name} is being written")
+            if _stamp(landed.path.stat()) != before:
+                landing.waiting.append(f"landing/{name} is being written")
                 continue
             ledger.take(landed, outcome)
-        except (OSError, duckdb.IOException, duckdb.OutOfMemoryException, LoadError) as error:
-            raise LoadError(
-                f"load: {export.name}/{path.name}: {one_line(error)}; nothing of this file was "
-                "loaded: mend the cause and run again"
-            ) from None
         counts[f"files_{outcome.state}"] += 1
         warnings += ledger.columns_lost(landed, outcome)
         for name in ("rows_read", "rows_loaded", "rows_rejected", "rows_suppressed"):
             counts[name] += getattr(outcome, name)
-    ledger.mark_landed(seen)
-    progress(len(landing.files), len(landing.files), "")
+    ledger.mark_landed([landed for landed, _ in seen])
+    progress(len(seen), len(seen), "")
     counts["files_waiting"] = len(landing.waiting)
     warnings += [f"{name}; left for the next run" for name in landing.waiting] + landing.refused
     return counts, warnings
 
 
-def _stamp(found: os.stat_result) -> tuple[int, int, int]:
+@contextmanager
+def _of_file(name: str) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, duckdb.IOException, duckdb.OutOfMemoryException, LoadError) as error:
+        raise LoadError(
+            f"load: {name}: {one_line(error)}; nothing of this file was loaded: mend the cause and "
+            "run again"
+        ) from None
+
+
+def _seen(export: Export, path: Path) -> tuple[Landed, Stamp]:
+    """A file with its hash, and what would tell that it was written to since."""
+    with _of_file(f"{export.name}/{path.name}"):
+        before = _stamp(path.stat())
+        return Landed(export, path, sha256_of(path)), before
+
+
+def _stamp(found: os.stat_result) -> Stamp:
     return found.st_ino, found.st_size, found.st_mtime_ns
 
 

@@ -41,6 +41,8 @@ class Fit:
         where refitting would cost more than it is worth.
     variance : float array, (K,)
         Of the shares, on top of what the replicates tell.
+    is_signed : bool
+        Whether shares may be negative.
     tables : mapping of str to rows
         What the model tells besides, by table of the warehouse.
     """
@@ -48,6 +50,7 @@ class Fit:
     credit: ChannelCredit
     replicates: Floats | None = None
     variance: Floats | float = 0.0
+    is_signed: bool = False
     tables: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
 
 
@@ -73,7 +76,8 @@ def fit_markov(transitions: TransitionCounts, groups: int, order: int | str) -> 
     if groups and order == 1:
         return Fit(credit, markov_replicates(transitions, groups))
     if groups and order == 2:
-        return Fit(credit, shares(credit) - markov_influence(transitions, groups))
+        moved = markov_influence(transitions, groups) * groups / max(groups - 1, 1)
+        return Fit(credit, shares(credit) - moved)
     return Fit(credit)
 
 
@@ -81,7 +85,8 @@ def fit_shapley(
     coalitions: CoalitionCounts, groups: int, game: str, permutations: int, seed: int
 ) -> Fit:
     credit = shapley(coalitions, game=game, permutations=permutations, seed=seed)
-    return Fit(credit, shapley_replicates(coalitions, groups, game=game) if groups else None)
+    replicates = shapley_replicates(coalitions, groups, game=game) if groups else None
+    return Fit(credit, replicates, is_signed=game != "conversions")
 
 
 def fit_ordered_shapley(paths: Paths, coalitions: CoalitionCounts, groups: int) -> Fit:

@@ -8,6 +8,7 @@ from functools import cached_property
 
 import duckdb
 import numpy as np
+import pandas as pd
 
 from attribution.coalitions import CoalitionCounts, read_coalition_counts
 from attribution.credit import Totals
@@ -30,7 +31,8 @@ order by all
 COALITIONS = """
 select
     coalition_id, replicate_group,
-    sum(conversions) as conversions, sum(nulls) as nulls, sum(revenue) as revenue
+    sum(conversions) as conversions, sum(nulls) as nulls, sum(revenue) as revenue,
+    sum(fit_conversions) as fit_conversions, sum(fit_revenue) as fit_revenue
 from statistics.coalition_counts
 where (goal = $goal or goal is null)
     and segment = $segment and segment_value = $segment_value
@@ -194,10 +196,21 @@ class GoalStatistics:
         return read_transition_counts(self.channels, frame, self.order)
 
     @cached_property
+    def _sets(self) -> tuple[pd.DataFrame, pd.DataFrame]:
+        counts = self.con.execute(COALITIONS, self._here).df()
+        return counts, self.con.execute("from statistics.coalition_members").df()
+
+    @cached_property
     def coalitions(self) -> CoalitionCounts:
-        frame = self.con.execute(COALITIONS, self._here).df()
-        members = self.con.execute("from statistics.coalition_members").df()
-        return read_coalition_counts(self.channels, frame, members)
+        """Of the journeys that models are fitted to: `matured` leaves young ones out."""
+        counts, members = self._sets
+        fitted = counts.assign(conversions=counts["fit_conversions"], revenue=counts["fit_revenue"])
+        return read_coalition_counts(self.channels, fitted, members)
+
+    @cached_property
+    def credited_coalitions(self) -> CoalitionCounts:
+        """Of all journeys whose conversions are credited."""
+        return read_coalition_counts(self.channels, *self._sets)
 
     @cached_property
     def paths(self) -> Paths:

@@ -16,6 +16,7 @@ from attribution.paths import Floats, Paths
 
 LEVEL = 0.95
 ROWS_AT_ONCE = 10_000
+MOST = 1e15  # journeys of a path; beyond, a count is no exact number any more
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,11 +33,13 @@ class Intervals:
     high: Floats
 
 
-def jackknife(share: Floats, replicates: Floats, variance: Floats | float = 0.0) -> Intervals:
+def jackknife(
+    share: Floats, replicates: Floats, variance: Floats | float = 0.0, is_signed: bool = False
+) -> Intervals:
     """Delete-a-group jackknife: how far shares move when a group of customers was not there.
 
     se^2 = (G - 1) / G * sum over groups of (replicate - mean)^2, and the interval is that of
-    Student's t with G - 1 degrees of freedom, cut to [0, 1] where the share lies in it.
+    Student's t with G - 1 degrees of freedom, cut to [0, 1] unless shares may lie outside.
 
     Parameters
     ----------
@@ -44,9 +47,12 @@ def jackknife(share: Floats, replicates: Floats, variance: Floats | float = 0.0)
         Of all customers.
     replicates : float array, (G, K)
         Without group g. Where a fit has only the derivative d of its shares by the weight of each
-        group (the infinitesimal jackknife), `share - d`. A row with NaN takes every interval away.
+        group (the infinitesimal jackknife), `share - d * G / (G - 1)`: without a group the others
+        weigh so much more. A row with NaN takes every interval away.
     variance : float array, (K,)
         What comes on top from elsewhere than these customers.
+    is_signed : bool
+        Whether shares may lie below 0, and so above 1.
 
     References
     ----------
@@ -60,8 +66,8 @@ def jackknife(share: Floats, replicates: Floats, variance: Floats | float = 0.0)
     reach = stats.t.ppf((1 + LEVEL) / 2, groups - 1) * error
     return Intervals(
         standard_error=error,
-        low=np.where(share < 0, share - reach, np.maximum(share - reach, 0.0)),
-        high=np.where(share > 1, share + reach, np.minimum(share + reach, 1.0)),
+        low=np.where(is_signed | (share < 0), share - reach, np.maximum(share - reach, 0.0)),
+        high=np.where(is_signed | (share > 1), share + reach, np.minimum(share + reach, 1.0)),
     )
 
 
@@ -155,6 +161,8 @@ def _drawn(
     whole = np.rint(counts)
     if (whole != counts).any():
         raise InvalidPaths(f"{paths.source}: counts are not whole numbers of journeys")
+    if whole.max(initial=0.0) > MOST:
+        raise InvalidPaths(f"{paths.source}: more than {MOST:g} journeys of one path")
     even = np.full(groups, 1 / groups)
     blocks = [  # dense for some rows at a time: most journeys of most groups took other paths
         sparse.csr_array(random.multinomial(block.astype(np.int64), even), dtype=np.float64)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import time
 from collections.abc import Mapping
@@ -57,12 +58,13 @@ def look(contract: Mapping[str, Export], landing: Path) -> Landing:
     for entry in sorted(landing.iterdir()):
         if entry.name.startswith("."):
             continue
+        name = f"landing/{printable(entry.name)}"
         if entry.is_symlink():
-            found.refused.append(f"landing/{entry.name} is a link: move the files themselves")
+            found.refused.append(f"{name} is a link: move the files themselves")
         elif entry.is_dir() and entry.name not in contract:
-            found.refused.append(f"landing/{entry.name}: no export of that name in _exports.yml")
+            found.refused.append(f"{name}: no export of that name in _exports.yml")
         elif entry.is_file():
-            found.refused.append(f"landing/{entry.name} lies in no export's folder: move it there")
+            found.refused.append(f"{name} lies in no export's folder: move it there")
     for export in contract.values():
         folder = landing / export.name
         if folder.is_dir() and not folder.is_symlink():
@@ -72,19 +74,26 @@ def look(contract: Mapping[str, Export], landing: Path) -> Landing:
 
 
 def _sort_in(found: Landing, export: Export, path: Path) -> None:
-    name = f"landing/{export.name}/{path.name}"
+    name = f"landing/{export.name}/{printable(path.name)}"
     if path.name.startswith(".") or path.name.endswith(UNFINISHED + SIDECARS):
         return
     if path.is_symlink():
         found.refused.append(f"{name} is a link: move the file itself")
     elif not path.is_file():
         found.refused.append(f"{name} is no regular file")
+    elif printable(path.name) != path.name:
+        found.refused.append(f"{name}: its name is not UTF-8: rename it")
     elif export.sidecar == "required" and not any(_sidecar(path, e).exists() for e in SIDECARS):
         found.waiting.append(f"{name} has no sidecar yet")
-    elif time.time() - path.stat().st_mtime < export.settle_seconds:
+    elif 0 <= time.time() - path.stat().st_mtime < export.settle_seconds:
         found.waiting.append(f"{name} is younger than settle_seconds")
     else:
         found.files.append((export, path))
+
+
+def printable(name: str) -> str:
+    """A file's name, of which bytes that are not UTF-8 are shown as such."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def sha256_of(path: Path) -> str:

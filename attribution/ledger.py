@@ -47,6 +47,26 @@ class Ledger:
         state = self._states.get((landed.export.name, landed.sha256))
         return state not in (None, "replaced", "requeued")
 
+    def follow(self, landed: Sequence[Landed]) -> None:
+        """Note known files that lie under another name now, as where a source rotates them: what
+        comes under the former name is no correction of them.
+        """
+        names: dict[tuple[str, str], list[str]] = {}
+        for file in landed:
+            names.setdefault((file.export.name, file.sha256), []).append(file.name)
+        moved = [
+            entry | {"file": found[0]}
+            for entry in read_entries(self.con, "state = 'loaded'", [])
+            if (found := names.get((entry["export"], entry["sha256"])))
+            and entry["file"] not in found
+        ]
+        if moved:
+            with transaction(self.con):
+                for entry in moved:
+                    insert_entry(self.con, entry)
+                archive.append(self.folders, moved)
+            self._loaded |= {(entry["export"], entry["file"]) for entry in moved}
+
     def take(self, landed: Landed, outcome: Outcome) -> None:
         """Rows and entry of a file in one transaction; new bytes of an old name replace its rows.
 

@@ -115,7 +115,9 @@ def _erase(chosen: argparse.Namespace) -> int:
     customers = list(chosen.customers)
     if chosen.file is not None:
         try:
-            text = sys.stdin.read() if str(chosen.file) == "-" else chosen.file.read_text("utf-8")
+            text = (
+                sys.stdin.read() if str(chosen.file) == "-" else chosen.file.read_text("utf-8-sig")
+            )
         except (OSError, UnicodeError) as error:
             raise UsageError(f"erase: --file {chosen.file}: {error}") from None
         customers += [line.strip() for line in text.splitlines() if line.strip()]

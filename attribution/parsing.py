@@ -19,7 +19,22 @@ LOCAL = r"\d[\d/-]*([Tt\s]+\d[\d:.]*)?"
 PER_SECOND = dict(zip(EPOCHS, (1_000_000, 1_000, 1), strict=True))
 TRUE = ("true", "t", "yes", "y", "1", "1.0")  # the last as a column of numbers with gaps has it
 FALSE = ("false", "f", "no", "n", "0", "0.0")
+EXACT = 2**53  # beyond it a float may have lost digits
+FAR = 10**17  # microseconds: three thousand years
 CLOCK_SHIFTS = (60, 30)  # minutes: Lord Howe Island shifts its clocks by half an hour
+
+
+def as_text(column: str, kind: str) -> str:
+    """A value of an engine's type as text. Where one of a column is missing, a data frame gives all
+    others a fraction: 123.0 is 123.
+    """
+    if kind == "VARCHAR":
+        return column
+    text = f"{column}::varchar"
+    if kind not in ("DOUBLE", "FLOAT") and not kind.startswith("DECIMAL"):
+        return text
+    is_whole = f"{column} = trunc({column}) and abs({column}) < {EXACT}"
+    return f"case when {is_whole} then {column}::bigint::varchar else {text} end"
 
 
 def number(export: Export, text: str, kind: str) -> str:
@@ -62,7 +77,8 @@ def utc(export: Export, text: str, kind: str) -> str:
         return f"make_timestamp(epoch_us({text}))"
     if export.time_format in PER_SECOND:
         factor = PER_SECOND[export.time_format]
-        return f"make_timestamp(try_cast(try_cast({text} as decimal(28,6)) * {factor} as bigint))"
+        since = f"try_cast(try_cast({text} as decimal(28,6)) * {factor} as bigint)"
+        return f"make_timestamp(case when {since} between -{FAR} and {FAR} then {since} end)"
     if kind != "VARCHAR":
         return _from_zone(export, f"try_cast({text} as timestamp)")
     if export.time_format:

@@ -20,12 +20,7 @@ from attribution import publish as versions
 from attribution.build import build
 from attribution.contract import declared, read_contract
 from attribution.erase import erase as erase_from_state
-from attribution.errors import (
-    AttributionError,
-    EraseError,
-    OutOfOrder,
-    StepError,
-)
+from attribution.errors import AttributionError, EraseError, OutOfOrder, StepError, UsageError
 from attribution.exports import load_exports
 from attribution.reading import ReadingProcess
 from attribution.rebuild import rebuild as rebuild_warehouse
@@ -71,6 +66,16 @@ class Line:
         folders = Folders.from_environment()
         settings = declared(folders, overrides)
         return cls(folders, settings, dict(overrides or {}), run_date, progress)
+
+    @classmethod
+    def from_params(cls, params: Mapping[str, Any]) -> Line:
+        """The same, by params of the DAG; a wrong one is told as a run that failed at its start."""
+        with beginning(Folders.from_environment()):
+            try:
+                day = date.fromisoformat(params["date"]) if params["date"] else None
+            except ValueError:
+                raise UsageError(f"there is no date {params['date']}") from None
+            return cls.from_environment(params["settings"], day)
 
 
 def run(line: Line, *, full: bool = False) -> dict[str, Figures]:
@@ -205,12 +210,12 @@ def _in_one_line(folders: Folders, step: str) -> Iterator[None]:
     except (OSError, MemoryError, duckdb.Error) as error:
         full = (OSError, MemoryError, duckdb.IOException, duckdb.OutOfMemoryException)
         place = "" if hasattr(error, "filename") and error.filename else f" in {folders.state}"
+        came = "may be published" if step == STEPS[-1] else "nothing was published"
         way_out = "mend the cause and run again"
         if isinstance(error, duckdb.Error) and "corrupt" in str(error).lower():
             way_out = "`attribution rebuild` makes the warehouse anew from the archive"
         raise StepError(
-            f"{step}: {one_line(error) or type(error).__name__}{place}; nothing was published: "
-            f"{way_out}",
+            f"{step}: {one_line(error) or type(error).__name__}{place}; {came}: {way_out}",
             may_pass=isinstance(error, full),
         ) from error
 
@@ -285,7 +290,8 @@ def _check_credits(line: Line, record: RunRecord) -> Figures:
 
 
 def _publish(line: Line, record: RunRecord) -> Figures:
-    folder = versions.publish(line.folders, line.settings.keep_versions)
+    run_id = str(record.steps["stage"]["run_id"])
+    folder = versions.publish(line.folders, line.settings.keep_versions, run_id)
     _empty(line.folders)
     run_date = date.fromisoformat(str(record.run_date))
     contract = read_contract(line.folders.contract)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,8 +16,8 @@ from attribution.contract import Column
 from attribution.warehouse import quote
 
 # An id may hold blanks, and one that holds none may stand in a sentence.
-FIELDS = re.compile(r'[,;|\t\r\n"]')
 WORDS = re.compile(r"[\s,;|:=\"'(){}\[\]<>]+")
+ESCAPED = re.compile(r"\\u([0-9a-fA-F]{4})")
 
 
 def pseudonym(key: bytes, identifier: str) -> str:
@@ -24,9 +25,34 @@ def pseudonym(key: bytes, identifier: str) -> str:
     return hmac.digest(key, identifier.encode(), "sha256").hex()[:32]
 
 
+def bare(identifier: str) -> str:
+    """An id without the blanks around it that the load strips (`conform.BLANKS`), seen or not."""
+    start, end = 0, len(identifier)
+    while start < end and _is_blank(identifier[start]):
+        start += 1
+    while start < end and _is_blank(identifier[end - 1]):
+        end -= 1
+    return identifier[start:end]
+
+
+def _is_blank(character: str) -> bool:
+    kind = unicodedata.category(character)
+    return character in "\t\n\f\r" or kind[0] == "Z" or kind == "Cf"
+
+
+def readings(text: str) -> set[str]:
+    """A text as it stands, and as JSON would read it where letters are escaped in it."""
+    read = ESCAPED.sub(lambda found: chr(int(found[1], 16)), text)
+    return {text, read.encode("utf-16", "surrogatepass").decode("utf-16", "replace")}
+
+
 def key_id(key: bytes | None) -> str:
     """What tells keys apart without telling the key."""
     return "none" if key is None else hashlib.sha256(b"key id:" + key).hexdigest()[:12]
+
+
+def _separators(text: str) -> set[str]:
+    return {character for character in text if not character.isalnum()}
 
 
 @dataclass(frozen=True)
@@ -50,10 +76,18 @@ class People:
         return hmac.digest(self.salt, stored.encode(), "sha256").hex()
 
     def knows_erased(self, text: str) -> bool:
-        """Whether one of the words or fields of a text is the id of someone erased."""
+        """Whether one of the words or fields of a text is the id of someone erased.
+
+        Fields by whatever character may part them: a contract may name any as its delimiter.
+        """
         if not self.suppressed:
             return False
-        fields = {field.strip() for field in FIELDS.split(text)} | set(WORDS.split(text))
+        fields = {
+            bare(field.strip("\"'"))
+            for read in readings(text)
+            for parts in (WORDS.split(read), *map(read.split, _separators(read)))
+            for field in parts
+        }
         return any(
             self.token(stored) in self.suppressed
             for field in fields - {""}

@@ -77,23 +77,28 @@ def stage(
     return manifest
 
 
-def publish(folders: Folders, keep: int) -> Path:
+def publish(folders: Folders, keep: int, run_id: str) -> Path:
     """Move the candidate among the versions and point `current` at it; drop the oldest.
+
+    run_id : of the candidate. Where it is among the versions already, as after a kill in between,
+        it is only pointed at.
 
     Raises
     ------
     PublishError
         where there is no whole candidate; `current` then still points where it did.
     """
-    candidate = folders.publish / "candidate"
-    manifest = read_manifest(candidate)
-    problems = verify(candidate, manifest)
+    staged, moved = folders.publish / "candidate", folders.publish / "versions" / run_id
+    if moved.exists() and not staged.exists():
+        staged = moved
+    manifest = read_manifest(staged)
+    problems = verify(staged, manifest)
     if problems:
         raise PublishError(f"publish: the candidate is not whole: {problems[0]}; run `stage` again")
     target = folders.publish / "versions" / str(manifest["run_id"])
     try:
         target.parent.mkdir(exist_ok=True)
-        candidate.rename(target)
+        staged.rename(target)
         _point_current_at(folders.publish, target.name)
         for old in versions(folders.publish)[:-keep]:
             if old.name != current(folders.publish):

@@ -23,6 +23,7 @@ from attribution.suppression import may_name
 REJECTED = ".rejected.jsonl"
 SHORT = 12  # digits of a SHA-256 that name a file to people
 LONGEST_RAW = 100_000
+LONGEST_NAME = 150  # bytes of a file's name, its last
 
 
 def write_rejects(
@@ -74,6 +75,17 @@ def rejects(folders: Folders, entry: dict[str, Any]) -> Iterator[dict[str, Any]]
                 yield json.loads(line)
 
 
+def is_rejects(path: Path) -> bool:
+    """Whether rejected rows are kept there, and no whole file whose name ends alike."""
+    if not path.name.endswith(REJECTED):
+        return False
+    try:
+        with path.open(encoding="utf-8") as lines:
+            return {"file", "line", "reason", "raw"} == set(json.loads(next(lines)))
+    except (ValueError, TypeError, StopIteration):
+        return False
+
+
 def expire(folders: Folders, before: date) -> int:
     """Remove what was kept longer than allowed; the ledger goes on knowing that it was refused."""
     old = [
@@ -92,7 +104,8 @@ def kept(folders: Folders, entry: dict[str, Any], ending: str = "") -> Path:
 
 
 def _name(sha256: str, name: str, ending: str = "") -> str:
-    return f"{sha256[:SHORT]}-{name[-150:]}{ending}"
+    end = name.encode()[-LONGEST_NAME:].decode(errors="ignore")
+    return f"{sha256[:SHORT]}-{end}{ending}"
 
 
 @contextmanager

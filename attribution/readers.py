@@ -17,6 +17,7 @@ import duckdb
 import pyarrow as pa
 
 from attribution.contract import Export
+from attribution.parsing import as_text
 from attribution.records import csv_records, header, json_records
 from attribution.unpacking import holds_nul
 from attribution.warehouse import PARQUET, PARQUET_NUMBERED, literal, quote
@@ -116,12 +117,14 @@ def careful(con: duckdb.DuckDBPyConnection, export: Export, path: Path) -> Relat
 
 def _careful_parquet(con: duckdb.DuckDBPyConnection, path: Path) -> Relation:
     described = con.execute(f"describe select * from {PARQUET}", [str(path)]).fetchall()
-    names = [name for name, *_ in described]
-    columns = "".join(f", {quote(name)}::varchar as {quote(name)}" for name in names)
+    columns = "".join(
+        f", {as_text(quote(name), kind)} as {quote(name)}" for name, kind, *_ in described
+    )
     con.execute(
         "create or replace temp table careful as select file_row_number + 1 as _row, "
         "file_row_number + 1 as _line, f::varchar as _raw, null::varchar as _reason"
         f"{columns} from {PARQUET_NUMBERED} as f",
         [str(path)],
     )
-    return Relation("careful", [], dict.fromkeys(names, "VARCHAR"), "_row", careful=True)
+    names = dict.fromkeys((name for name, *_ in described), "VARCHAR")
+    return Relation("careful", [], names, "_row", careful=True)

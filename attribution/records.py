@@ -145,8 +145,13 @@ def json_records(export: Export, path: Path, present: Counter[str]) -> Iterator[
                 elif "\0" in raw or "\\u0000" in raw:
                     yield Record(line, raw.replace("\0", "\\0"), {}, "holds a NUL byte")
                 else:
-                    present.update(value.keys())
-                    yield Record(line, raw, {k: _json_text(item) for k, item in value.items()})
+                    values = {key: _json_text(item) for key, item in value.items()}
+                    if _is_whole(raw, *values, *values.values()):
+                        present.update(value.keys())
+                        yield Record(line, raw, values)
+                    else:
+                        raw = raw.encode("utf-8", "backslashreplace").decode()
+                        yield Record(line, raw, {}, "holds half a character")
     except UnicodeError as error:
         raise Unreadable(f"not {export.encoding}: {one_line(error)}") from None
 
@@ -181,6 +186,15 @@ def _items(export: Export, whole: Any) -> Iterator[Any]:
         raise Unreadable("json_layout is `lists`, and this is no object of arrays")
     for rows in whole.values():
         yield from rows
+
+
+def _is_whole(*texts: str | None) -> bool:
+    """Whether texts have no half of a character, which JSON may escape and nothing can hold."""
+    try:
+        "".join(text or "" for text in texts).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _json_text(value: Any) -> str | None:

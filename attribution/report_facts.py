@@ -84,6 +84,7 @@ class Facts:
     segments: list[Row]
     default_model: str
     refused: dict[str, list[str]] = field(default_factory=dict)
+    segments_model: str | None = None  # the ladder is not fitted to segments
 
 
 def read_facts(con: duckdb.DuckDBPyConnection, settings: Mapping[str, Any]) -> Facts:
@@ -112,6 +113,7 @@ def read_facts(con: duckdb.DuckDBPyConnection, settings: Mapping[str, Any]) -> F
         credit |= {goal: _one_goal([r for r in rows if r["goal"] == goal]) for goal in goals}
     whole = credit[None]
     default = next(model for model in PREFERRED if model in whole)
+    segments_model = _segments_model(con)
     return Facts(
         goals=goals,
         models=models,
@@ -148,7 +150,8 @@ def read_facts(con: duckdb.DuckDBPyConnection, settings: Mapping[str, Any]) -> F
         set_aside=con.execute(
             "select export, reason, set_aside_rows from load_set_aside order by all"
         ).fetchall(),
-        segments=_segments(con, default),
+        segments=_segments(con, segments_model),
+        segments_model=segments_model,
         default_model=default,
         refused=_refused(con),
     )
@@ -208,6 +211,7 @@ def _all_goals(rows: list[Row], performance: list[Row], few: int) -> dict[str, l
     for row in performance:
         own = parts[row["model"], row["channel"]]
         touched = sum(part["influenced_conversions"] or 0 for part in own)
+        is_few = bool(own[0]["few_conversions"]) if len(own) == 1 else touched < few
         found[row["model"]].append(
             Credit(
                 channel=row["channel"],
@@ -217,7 +221,7 @@ def _all_goals(rows: list[Row], performance: list[Row], few: int) -> dict[str, l
                 low=_weighted(own, "share_low", totals),
                 high=_weighted(own, "share_high", totals),
                 change=row["change_vs_last_touch"],
-                few=row["channel"] not in NO_CHANNEL and touched < few,
+                few=row["channel"] not in NO_CHANNEL and is_few,
                 cost=row["cost"],
                 cost_per_conversion=row["cost_per_conversion"],
                 return_on_spend=row["return_on_spend"],
@@ -279,7 +283,16 @@ def _files(con: duckdb.DuckDBPyConnection) -> list[Row]:
     )
 
 
-def _segments(con: duckdb.DuckDBPyConnection, model: str) -> list[Row]:
+def _segments_model(con: duckdb.DuckDBPyConnection) -> str | None:
+    """The preferred one of the models that were fitted to segments."""
+    rows = con.execute(
+        "select distinct model from channel_credit where segment <> 'all'"
+    ).fetchall()
+    fitted = {model for (model,) in rows}
+    return next((model for model in (*PREFERRED, *sorted(fitted)) if model in fitted), None)
+
+
+def _segments(con: duckdb.DuckDBPyConnection, model: str | None) -> list[Row]:
     """Shares within the largest values of each segment, by one model."""
     return _rows(
         con,

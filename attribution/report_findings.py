@@ -19,7 +19,7 @@ def findings(facts: Facts, wording: Wording, partial: Collection[str] = ()) -> I
     model, whole = facts.default_model, facts.credit[None]
     rows = [row for row in whole[model] if row.channel not in NO_CHANNEL]
     name = wording.text(f"model_{model}")
-    if not rows:
+    if not rows or not rows[0].share > 0:
         return
     yield _strongest(rows, {row.channel: row.share for row in whole[YARDSTICK]}, model, wording)
     organic = sum(row.share for row in whole[model] if row.channel == "(organic)")

@@ -52,7 +52,7 @@ class Feed:
     def step(self) -> int:
         """Days from one delivery to the next, as a rule: nine of ten take no longer."""
         steps = sorted((after - before).days for before, after in pairwise(self.days))
-        return steps[len(steps) * 9 // 10] if steps else 1
+        return steps[-(-len(steps) * 9 // 10) - 1] if steps else 1
 
     @property
     def spans(self) -> tuple[Span, ...]:

@@ -59,9 +59,14 @@ def requeue(folders: Folders, settings: Settings, id: str) -> dict[str, Any]:
             f"quarantine: {entry['export']}/{entry['file']} lies neither in landing/ nor in "
             "quarantine: land it again, corrected, under its name"
         )
+    landing = folders.landing / entry["export"]
+    if not lies_there and (landing / entry["file"]).exists():
+        raise QuarantineError(
+            f"quarantine: another file lies in landing/ as {entry['export']}/{entry['file']}, its "
+            f"correction perhaps: move that away first, or `attribution quarantine drop {id}`"
+        )
     _judge(folders, settings, entry, "requeued")
     if not lies_there:
-        landing = folders.landing / entry["export"]
         landing.mkdir(parents=True, exist_ok=True)
         half = landing / f".{entry['file']}.tmp"
         shutil.copyfile(copy, half)

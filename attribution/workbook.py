@@ -49,10 +49,12 @@ HARMLESS = {  # types whose texts no spreadsheet takes for a formula
 }
 # What is a fraction and reads better in percent.
 FRACTIONS = {
-    *("share", "share_low", "share_high", "removal_effect", "change_vs_last_touch"),
+    *("share", "share_low", "share_high", "standard_error", "removal_effect"),
+    "change_vs_last_touch",
     *("recorded_share", "same_day_share", "chance_per_contact", "chance_low", "chance_high"),
     *("lift", "ladder_lift", "calibrated_lift"),
 }
+SMALL = {"moves_per_day", "organic_moves_per_day", "contacts_per_day"}  # two places would be 0.00
 
 Value = Any
 CsvDecimal = Literal["point", "comma"]
@@ -94,6 +96,7 @@ def _write_sheets(
         "text": book.add_format({"num_format": "@"}),
         "whole": book.add_format({"num_format": "#,##0"}),
         "real": book.add_format({"num_format": "#,##0.00"}),
+        "small": book.add_format({"num_format": "0.00000"}),
         "percent": book.add_format({"num_format": "0.0%"}),
         "day": book.add_format({"num_format": "yyyy-mm-dd"}),
         "moment": book.add_format({"num_format": "yyyy-mm-dd hh:mm:ss"}),
@@ -237,5 +240,5 @@ def _write_cell(
     elif isinstance(value, int):
         sheet.write_number(row, column, value, styles["whole"])
     else:
-        style = styles["percent"] if name in FRACTIONS else styles["real"]
-        sheet.write_number(row, column, float(value), style)
+        style = "percent" if name in FRACTIONS else "small" if name in SMALL else "real"
+        sheet.write_number(row, column, float(value), styles[style])

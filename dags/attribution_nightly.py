@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import logging
 import os
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from airflow.sdk import Asset, Context, Param, chain, dag, get_current_context, task
@@ -43,8 +43,7 @@ def take(step: str, run: str | None = None) -> dict[str, Any]:
 
     params = get_current_context()["params"]
     try:
-        day = date.fromisoformat(params["date"]) if params["date"] else None
-        return run_step(Line.from_environment(params["settings"], day), step, run)
+        return run_step(Line.from_params(params), step, run)
     except AttributionError as error:
         if error.may_pass:
             raise

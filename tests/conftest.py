@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,7 +33,7 @@ KEY = "a key for tests only"
 
 
 # Tests that ask for these run the line, most of them more than once.
-LONG_FIXTURES = {"home", "parsed", "after_run", "small_world", "bank", "company", "airflow"}
+LONG_FIXTURES = {"home", "after_run", "small_world", "bank", "company", "airflow"}
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
@@ -134,10 +134,25 @@ class Home:
             return con.execute(sql, list(parameters)).fetchall()
 
 
+@pytest.fixture(scope="session")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("place")
+
+
 @pytest.fixture
-def home(tmp_path: Path) -> Home:
-    (tmp_path / "landing").mkdir()
-    return Home(tmp_path)
+def home(place: Path) -> Iterator[Home]:
+    """An empty home, where those before it were: to dbt another place is another profile, and it
+    would parse its project anew. What it parsed is left to the next.
+    """
+    home, parsed = Home(place / "home"), place / "dbt"
+    (home.path / "landing").mkdir(parents=True)
+    if parsed.exists():
+        shutil.copytree(parsed, home.path / "state" / "dbt")
+    yield home
+    if (home.path / "state" / "dbt" / "partial_parse.msgpack").exists():
+        shutil.rmtree(parsed, ignore_errors=True)
+        shutil.copytree(home.path / "state" / "dbt", parsed)
+    shutil.rmtree(home.path)
 
 
 @pytest.fixture(scope="session")
@@ -220,17 +235,6 @@ def small_world(tmp_path_factory: pytest.TempPathFactory) -> Home:
 def after_run(small_world: Home) -> Home:
     """The small world after a run, to do harm to."""
     return put_back(small_world)
-
-
-@pytest.fixture
-def parsed(small_world: Home) -> Home:
-    """An empty home like `home`, in which dbt has parsed its project already."""
-    home = put_back(small_world)
-    for place in (home.path / "landing", home.path / "publish", home.path / "state"):
-        shutil.rmtree(place)
-    shutil.copytree(small_world.path / "state" / "dbt", home.path / "state" / "dbt")
-    (home.path / "landing").mkdir()
-    return home
 
 
 @pytest.fixture(scope="session")

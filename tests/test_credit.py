@@ -5,11 +5,13 @@ import json
 import numpy as np
 import pytest
 
-from attribution.credit import Credit, Totals
+from attribution.credit import Credit, Totals, credit_of
 from attribution.errors import InvalidPaths, ModelError, NoConversions, UsageError
+from attribution.fits import Fit
 from attribution.intervals import none
 from attribution.path_credit import MODELS, credit_from_paths
 from attribution.paths import aggregate_paths
+from attribution.statistics import ChannelCredit
 
 PATHS = aggregate_paths(
     [
@@ -75,6 +77,36 @@ def test_refunds_are_compared_with_the_money_moved():
     refunds = np.array([1e9 + 1e-4, -1e9])
     credit = Credit(**parts(revenue=refunds, unattributed_revenue=0.0, total_revenue=0.0))
     assert credit.revenue.tolist() == refunds.tolist()
+
+
+@pytest.mark.parametrize("model", ["linear", "shapley", "shao_li"])
+@pytest.mark.parametrize("scale", [1.0, 1e-3])
+def test_refunds_as_large_as_sales_leave_credit_as_it_is(model, scale):
+    """All revenue is 0, or what rounding leaves of it, and no ratio to scale by."""
+    rows = [
+        (["a"], 1, 3, 120 * scale),
+        (["a", "b", "c"], 1, 3, 100 * scale),
+        (["c"], 1, 4, -220 * scale),
+    ]
+    credit = credit_from_paths(aggregate_paths(rows), model)
+    more = credit_from_paths(aggregate_paths([*rows, (["b"], 1, 1, 1000 * scale)]), model)
+    assert credit.revenue[0] == pytest.approx(more.revenue[0], rel=0.2)
+    assert credit.revenue[0] > 100 * scale
+    assert abs(credit.revenue.sum()) < 1e-9 * scale * 220
+
+
+def test_money_of_a_fit_that_left_journeys_out_follows_its_own_or_the_conversions():
+    channels, totals = ("a", "b"), Totals(10.0, 500.0)
+    share = np.ones(4)
+
+    def paid(*revenue):
+        fit = Fit(ChannelCredit(np.array([3.0, 1.0]), np.array(revenue)))
+        return credit_of("markov", {}, channels, fit, totals, share).revenue.tolist()
+
+    assert paid(150.0, 50.0) == pytest.approx([375, 125])
+    # which says nothing of money: all, or nearly all, was paid back; or more than that
+    for nothing in ((100.0, -100.0), (100.0, -99.99), (50.0, -100.0), (0.0, 0.0)):
+        assert paid(*nothing) == pytest.approx([375, 125])
 
 
 def test_no_conversions_no_credit():

@@ -5,6 +5,7 @@ import email.policy
 import fcntl
 import json
 import os
+import re
 import shutil
 import socketserver
 import sqlite3
@@ -181,6 +182,33 @@ def test_policy_of_the_dag(dag: dict) -> None:
     assert dag["params"] == ["date", "settings"]
     assert dag["doc"].strip().startswith("# attribution_nightly")
     assert dag["tags"] == ["attribution"]
+
+
+@pytest.mark.parametrize(
+    ("params", "said"),
+    [
+        ({"date": "2026-02-30", "settings": {}}, "there is no date 2026-02-30"),
+        ({"date": "", "settings": {"lookback_days": "x"}}, "lookback_days"),
+    ],
+)
+def test_what_is_wrong_before_the_first_step_fails_at_once_and_is_told(
+    airflow: Airflow, params: dict, said: str
+) -> None:
+    code = (
+        "import sys, json; sys.path.insert(0, sys.argv[1]); import attribution_nightly as dag; "
+        "dag.get_current_context = lambda: {'params': json.loads(sys.argv[2])}; dag.take('load')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(ROOT / "dags"), json.dumps(params)],
+        env=airflow.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert re.search(rf"AirflowFailException: .*{said}", done.stderr), done.stderr
+    last = json.loads((airflow.home.path / "state" / "runs.json").read_text())[-1]
+    assert (last["outcome"], last["ended_in"]) == ("failed", "start")
+    assert said in last["message"]
 
 
 def test_airflow_runs_the_line_and_refuses_a_broken_export(

@@ -6,8 +6,12 @@ import signal
 import stat
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import duckdb
+import pyarrow as pa
+import pytest
 from conftest import KEY, Home, land_small_world
 from faults import (
     folders,
@@ -20,7 +24,8 @@ from faults import (
 )
 
 from attribution import archive
-from attribution.pseudonyms import pseudonym
+from attribution.conform import BLANKS
+from attribution.pseudonyms import People, bare, pseudonym
 
 BROKEN = (
     "touchpoint_id,customer_id,occurred_at,channel\n"
@@ -263,8 +268,10 @@ def test_erase_takes_ids_from_a_file_and_refuses_none(home: Home, tmp_path: Path
     land_small_world(home)
     home.must("load")
     ids = tmp_path / "ids"
-    ids.write_text("k1\n\nk2\n")
+    # as an editor saves it, and with a blank that does not show from where it was copied
+    ids.write_bytes(b"\xef\xbb\xbfk1\r\n\n\xe2\x80\x8bk2\n")
     assert json.loads(home.must("erase", "--file", str(ids)).stdout)["customers"] == 2
+    assert home.warehouse("select count(*) from raw.conversions") == [(2,)]
     for arguments in (["erase"], ["erase", "--file", str(tmp_path / "none")]):
         done = home.main(*arguments)
         assert done.returncode == 2
@@ -309,6 +316,51 @@ def test_an_export_of_a_former_contract_is_erased_too(home: Home, tmp_path: Path
     contract.write_text(ours.rstrip() + former)  # and whoever is left comes back with it
     home.must("rebuild")
     assert home.warehouse("select visit_no from raw.visits order by 1") == [("2",), ("4",)]
+
+
+def test_blanks_around_an_id_are_those_that_the_load_strips() -> None:
+    everything = [chr(i) for i in range(1, 0x11000) if not 0xD800 <= i < 0xE000]
+    with duckdb.connect() as con:
+        con.register("characters", pa.table({"c": everything}))
+        stripped = con.execute(
+            f"select c from characters where regexp_replace(c || 'k' || c, '^{BLANKS}|{BLANKS}$', "
+            "'', 'g') = 'k'"
+        ).fetchall()
+    assert [(c,) for c in everything if bare(f"{c}k{c}") == "k"] == stripped
+    assert len(stripped) > 30
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "t1^cust-1^x",
+        "t1~cust-1",
+        '"t1"#"cust-1"',
+        "a cust-1 b",
+        '{"id": "cust\\u002d1"}',
+        "t\tcust-1",
+    ],
+)
+def test_whoever_was_erased_is_known_in_a_text_of_any_shape(text: str) -> None:
+    people = People(KEY.encode(), b"salt")
+    erased = replace(people, suppressed=frozenset([people.token(people.stored("cust-1"))]))
+    assert erased.knows_erased(text)
+    assert not people.knows_erased(text)
+    assert not erased.knows_erased(text.replace("cust", "just"))
+
+
+def test_a_whole_file_called_like_rejected_rows_is_erased_as_one(home: Home) -> None:
+    land_small_world(home)
+    home.land("touchpoints", "b.rejected.jsonl", '{"a": "k1"}\n')
+    home.land("touchpoints", "c.rejected.jsonl", '{"a": "k7\u2028"}\n')
+    home.land(
+        "touchpoints", "d.csv", "touchpoint_id,customer_id,occurred_at,channel\nx,k1\u2028,y,z\n"
+    )
+    home.must("load")
+    receipt = json.loads(home.must("erase", "k1").stdout)
+    assert (receipt["quarantined_files"], receipt["quarantined_rows"]) == (1, 1)
+    kept = [path.name[13:] for path in (home.path / "state" / "quarantine").glob("*/*.jsonl")]
+    assert sorted(kept) == ["c.rejected.jsonl", "d.csv.rejected.jsonl"]
 
 
 def test_names_of_files_stay_and_the_receipt_says_so(home: Home) -> None:

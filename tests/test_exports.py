@@ -144,6 +144,28 @@ def test_file_whose_twin_was_replaced_keeps_its_rows(loader: Loader) -> None:
     assert loader.load()["files_loaded"] == 0
 
 
+@pytest.mark.parametrize("name", ["a.csv", "z.csv"])
+def test_files_that_a_source_rotates_keep_their_rows(loader: Loader, name: str) -> None:
+    """Each night the new file has the name of the last, which has moved on: no correction of it."""
+    nights = [HEAD + f"c{n},k{n},2026-01-0{n + 1},,\n" for n in range(4)]
+    for night in range(len(nights)):
+        for age, content in enumerate(reversed(nights[: night + 1])):
+            if age < 3:  # the oldest leaves
+                loader.land(name if age == 0 else f"m.{age}.csv", content)
+        loader.load()
+        assert [row[0] for row in loader.conversions()] == [f"c{n}" for n in range(night + 1)]
+        counts = loader.load()
+        assert (counts["files_loaded"], counts["files_skipped"]) == (0, min(night + 1, 3))
+    names = dict(loader.rows("select sha256, file from raw._files where state = 'loaded'"))
+    journal = {e["sha256"]: e["file"] for e in archive.entries(loader.folders)}
+    assert names == journal
+    assert sorted(names.values()) == sorted([name, "m.1.csv", "m.2.csv", "m.2.csv"])
+    # and what comes under its name for the first time is one
+    loader.land("m.2.csv", HEAD + "c9,k9,2026-01-09,,\n")
+    loader.load()
+    assert [row[0] for row in loader.conversions()] == ["c2", "c3", "c9"]
+
+
 def test_times_beyond_reason_are_rejected(loader: Loader) -> None:
     loader.land("a.csv", HEAD + "c1,k,infinity,,\nc2,k,9999-12-31,,\nc3,k,0001-01-01,,\n")
     loader.land("s.csv", "date,channel,cost\ninfinity,tv,1\n9999-12-31,tv,1\n", "spend")

@@ -36,6 +36,16 @@ def test_intervals_end_at_0_and_1_and_hold_the_share():
     assert found.low[3] == found.high[3] == 0.5
 
 
+def test_shares_that_may_be_negative_have_intervals_that_are_not_cut():
+    """Else one just above 0 would seem to exclude what one just below shows."""
+    share, replicates = np.array([0.001, 1.01]), np.array([[0.2, 0.7], [-0.1, 1.2], [0.0, 1.1]])
+    cut, whole = (jackknife(share, replicates, is_signed=signed) for signed in (False, True))
+    assert cut.low[0] == 0
+    assert whole.low[0] < -0.1
+    assert whole.high == pytest.approx(2 * share - whole.low)
+    assert cut.standard_error.tolist() == whole.standard_error.tolist()
+
+
 def test_without_a_spread_of_groups_there_is_no_interval():
     one = jackknife(np.array([0.5]), np.array([[0.5]]))
     lost = jackknife(np.array([0.5]), np.array([[0.5], [np.nan], [0.4]]))
@@ -87,6 +97,11 @@ def test_many_paths_are_drawn_in_blocks():
     parts = split(paths, 3, seed=0)
     assert sum(part.conversions.sum() for part in parts) == paths.conversions.sum()
     assert sum(part.nulls.sum() for part in parts) == paths.nulls.sum()
+
+
+def test_more_journeys_than_a_float_counts_are_refused():
+    with pytest.raises(InvalidPaths, match="more than 1e\\+15 journeys of one path"):
+        split(aggregate_paths([(["a"], 1e19, 0, 0)]), 10, 1)
 
 
 def test_fractions_of_journeys_are_refused():

@@ -35,9 +35,9 @@ def after_the_fault(home: Home, former: str | None) -> str | None:
 
 
 def test_killed_at_every_step_the_next_run_publishes_the_same(
-    small_world: Home, parsed: Home
+    small_world: Home, home: Home
 ) -> None:
-    home = land_small_world(parsed)
+    land_small_world(home)
     run_id = None
     for step in STEPS[:: times(3, 1)]:
         process = start(home)
@@ -183,9 +183,10 @@ def test_readers_never_see_half_a_version(small_world: Home, tmp_path: Path) -> 
     record = RunRecord.read(where)
 
     def one(number: int) -> None:
+        run_id = f"2026-01-05_{number:08d}Z"
         with open_warehouse(where, settings) as con:
-            publish.stage(con, where, settings, record, f"2026-01-05_{number:08d}Z")
-        publish.publish(where, keep=3)
+            publish.stage(con, where, settings, record, run_id)
+        publish.publish(where, 3, run_id)
 
     one(0)
     readers = [

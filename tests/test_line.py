@@ -202,22 +202,22 @@ def test_budget_dated_ahead_does_not_move_the_run(after_run: Home) -> None:
     ]
 
 
-def test_one_channel_that_always_converts(parsed: Home) -> None:
+def test_one_channel_that_always_converts(home: Home) -> None:
     """Six touches at 0.166666666667 would be more than one conversion, and every share is whole.
 
     That one customer was paid back is no fault.
     """
     touches = "".join(f"t{i},k1,2026-01-0{i},only\n" for i in range(1, 7))
     touches += "t7,k2,2026-01-06,only\n"
-    parsed.land("touchpoints", "t.csv", f"touchpoint_id,customer_id,occurred_at,channel\n{touches}")
+    home.land("touchpoints", "t.csv", f"touchpoint_id,customer_id,occurred_at,channel\n{touches}")
     head = "conversion_id,customer_id,converted_at,revenue\n"
-    parsed.land("conversions", "c.csv", head + "c1,k1,2026-01-07,-20.5\nc2,k2,2026-01-07,30\n")
-    parsed.must("run")
-    assert parsed.published(
+    home.land("conversions", "c.csv", head + "c1,k1,2026-01-07,-20.5\nc2,k2,2026-01-07,30\n")
+    home.must("run")
+    assert home.published(
         "select distinct conversions::varchar, round(revenue, 9)::double, share "
         "from channel_credit where channel = 'only'"
     ) == [("2.000000000000", 9.5, 1.0)]
-    assert parsed.published(
+    assert home.published(
         "select conversion_id, sum(credit)::varchar, round(sum(revenue_credit), 9)::double "
         "from conversion_credit where model = 'shapley' group by all order by all"
     ) == [("c1", "1.000000000000", -20.5), ("c2", "1.000000000000", 30.0)]
@@ -243,21 +243,94 @@ def test_two_hundred_channels_each_with_its_own_conversion(after_run: Home) -> N
     assert max(shares) == pytest.approx(min(shares), rel=1e-9)
 
 
-def test_every_conversion_unattributed_is_still_credited(parsed: Home) -> None:
-    parsed.land(
+def test_every_conversion_unattributed_is_still_credited(home: Home) -> None:
+    home.land(
         "touchpoints",
         "t.csv",
         "touchpoint_id,customer_id,occurred_at,channel\nt1,k9,2026-01-01,search\n",
     )
-    parsed.land(
-        "conversions", "c.csv", "conversion_id,customer_id,converted_at\nc1,k1,2026-01-07\n"
-    )
-    parsed.must("run")
-    rows = parsed.published("select model, channel, credit::double from conversion_credit")
+    home.land("conversions", "c.csv", "conversion_id,customer_id,converted_at\nc1,k1,2026-01-07\n")
+    home.must("run")
+    rows = home.published("select model, channel, credit::double from conversion_credit")
     assert sorted(rows) == sorted(
         (model, "(unattributed)", 1.0)
         for model in (*HEURISTICS, "time_decay", "markov", "shapley", "ladder")
     )
+
+
+def test_goals_that_carry_little_do_not_stop_the_night(after_run: Home) -> None:
+    """All were cancelled; the only one with a touch was; refunds outweigh sales."""
+    after_run.land(
+        "touchpoints",
+        "little.csv",
+        "touchpoint_id,customer_id,occurred_at,channel\n"
+        "u1,m1,2026-01-02 10:00:00,search\nu2,l1,2026-01-02 10:00:00,search\n"
+        "u3,l1,2026-01-03 10:00:00,branch\nu4,f1,2026-01-02 10:00:00,branch\n",
+    )
+    after_run.land(
+        "conversions",
+        "little.csv",
+        "conversion_id,customer_id,converted_at,goal,revenue,status\n"
+        "m1,m1,2026-01-04,mortgage,10,\nm1,m1,2026-01-05,mortgage,10,cancelled\n"
+        "l1,l1,2026-01-04,loan,60,\nl1,l1,2026-01-05,loan,60,cancelled\n"
+        "l2,l2,2026-01-04,loan,90,\nf1,f1,2026-01-04,fund,-20,\n",
+    )
+    done = after_run.must("run")
+    assert "goal 'fund' has no credit by markov: conversions right after 'branch'" in done.stderr
+    assert after_run.published(
+        "select goal, count(distinct model) from channel_credit group by 1 order by 1"
+    ) == [("account", 8), ("conversion", 9), ("fund", 7), ("loan", 9)]
+    gross = dict(
+        after_run.published(
+            "select model, sum(gross_revenue)::double from campaign_performance "
+            "where basis = 'period' and campaign = '(all campaigns)' group by model"
+        )
+    )
+    assert "markov" not in gross  # which has no credit of all goals
+    assert set(gross.values()) == {100 + 50.5 + 7 + 70 + 60 + 90 - 20}
+    assert after_run.warehouse(
+        "select channel, sum(credit)::double from statistics.cancelled_touchpoint_credit "
+        "where model = 'shapley' and conversion_id = 'l1' group by 1 order by 1"
+    ) == [("branch", 0.5), ("search", 0.5)]
+
+
+def test_matured_fits_know_nothing_of_young_journeys(home: Home) -> None:
+    """Of them only those that convert at once are over, and none that fails: a channel that began
+    last week would seem to convert all it meets.
+    """
+    rows = [
+        *((f"k{n}", "search", "02", "account") for n in range(30)),
+        *((f"n{n}", "search", "04", None) for n in range(30)),
+        *((f"m{n}", "e-mail", "04", None if n % 3 else "account") for n in range(30)),
+        *((f"y{n}", "new", "18", "account") for n in range(9)),
+        *((f"z{n}", "new", "18", None) for n in range(40)),
+        ("f", "new", "18", "fresh"),
+    ]
+    touches = [f"{who},{who},2026-01-{day},{channel}\n" for who, channel, day, _ in rows]
+    won = [f"{who},{who},2026-01-{int(day) + 1:02d},{goal}\n" for who, _, day, goal in rows if goal]
+    head = ("touchpoint_id,customer_id,occurred_at,channel\n",
+            "conversion_id,customer_id,converted_at,goal\n")  # fmt: skip
+    home.land("touchpoints", "t.csv", head[0] + "".join(touches))
+    home.land("conversions", "c.csv", head[1] + "".join(won))
+    done = home.must(
+        "run", "--set", "fit_journeys=matured", "--set", "lookback_days=5",
+        "--set", "shapley_game=rate", "--set", "sample_customers=1000", "--set",
+        "models=[last_touch, markov, shapley, shao_li, path_counterfactual, additive_hazard]",
+    )  # fmt: skip
+    for model in ("markov", "shapley", "shao_li", "path_counterfactual", "additive_hazard"):
+        assert f"goal 'fresh' has no credit by {model}: " in done.stderr
+    assert home.published(
+        "select model, sum(conversions)::double, "
+        "sum(conversions) filter (where channel = 'new')::double "
+        "from channel_credit where goal = 'account' group by model order by model"
+    ) == [
+        (model, 49.0, 9.0 if model == "last_touch" else 0.0)
+        for model in ("additive_hazard", "last_touch", "markov", "path_counterfactual",
+                      "shao_li", "shapley")
+    ]  # fmt: skip
+    assert home.published("select distinct model from channel_credit where goal = 'fresh'") == [
+        ("last_touch",)
+    ]
 
 
 def test_verbs_out_of_order_are_refused(small: Home) -> None:

@@ -14,6 +14,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from attribution.errors import ConvergenceError, InvalidPaths, ModelError, NoConversions
+from attribution.fits import fit_markov, shares
+from attribution.intervals import jackknife
 from attribution.models import markov as markov_module
 from attribution.models import markov_order
 from attribution.models.markov import (
@@ -662,6 +664,28 @@ def test_influence_stands_for_deleting_a_group():
     deleted, influence = markov_replicates(counts, 50) - share, -markov_influence(counts, 50)
     assert np.abs(influence - deleted).max() < 0.1 * np.abs(deleted).max()
     assert influence.std(axis=0) == pytest.approx(deleted.std(axis=0), rel=0.05)
+
+
+@pytest.mark.parametrize("groups", [4, 10])
+def test_few_groups_have_errors_as_long_as_refits_give_them(groups: int):
+    """Without one of four groups the others weigh a third more, not a quarter."""
+    rng = np.random.default_rng(2)
+    parts = [
+        counted([(["a", "b"], *rng.poisson([40, 160]), 0), (["b"], *rng.poisson([30, 300]), 0),
+                 (["a"], *rng.poisson([20, 150]), 0), (["c", "a"], *rng.poisson([25, 90]), 0)], 2)
+        for _ in range(groups)
+    ]  # fmt: skip
+    counts = join_transitions(parts)
+    fit = fit_markov(counts, groups, 2)
+    assert fit.replicates is not None
+    refits = np.array([
+        shares(markov(join_transitions([p for j, p in enumerate(parts) if j != g])))
+        for g in range(groups)
+    ])  # fmt: skip
+    error, expected = (
+        jackknife(shares(fit.credit), rows).standard_error for rows in (fit.replicates, refits)
+    )
+    assert error == pytest.approx(expected, rel=0.04)
 
 
 @pytest.mark.parametrize("made", [markov_replicates, markov_influence])

@@ -42,7 +42,7 @@ def stage(folders: Folders, run_id: str) -> None:
 def test_swap_and_retention(folders: Folders) -> None:
     for number in range(5):
         stage(folders, f"run{number}")
-        publish(folders, keep=3)
+        publish(folders, 3, f"run{number}")
         assert current(folders.publish) == f"run{number}"
         assert (folders.publish / "current" / "attribution.duckdb").read_text() == f"run{number}"
     assert [path.name for path in versions(folders.publish)] == ["run2", "run3", "run4"]
@@ -59,7 +59,7 @@ def test_a_version_is_compared_with_the_latest_of_an_earlier_date(folders: Folde
         "2026-03-15_20260401T020000000Z",  # a backfill
     ):
         stage(folders, run_id)
-        publish(folders, keep=9)
+        publish(folders, 9, run_id)
     found = {day: _before(folders.publish, day).name for day in ("2026-03-31", "2026-03-30")}
     assert found["2026-03-31"] == "2026-03-30_20260331T020000000Z"
     assert found["2026-03-30"] == "2026-03-29_20260330T010000000Z"
@@ -67,9 +67,25 @@ def test_a_version_is_compared_with_the_latest_of_an_earlier_date(folders: Folde
     assert _before(folders.publish, "2026-03-15") == folders.publish / "current"
 
 
+def test_publishing_once_more_after_a_kill_changes_nothing(folders: Folders) -> None:
+    """The version had its place, and nobody heard of it."""
+    for run_id in ("run0", "run1"):
+        stage(folders, run_id)
+        publish(folders, 3, run_id)
+    rollback(folders)
+    assert publish(folders, 3, "run1").name == current(folders.publish) == "run1"
+    assert [path.name for path in versions(folders.publish)] == ["run0", "run1"]
+    damaged = folders.publish / "versions" / "run0" / "attribution.duckdb"
+    damaged.chmod(0o644)
+    damaged.write_text("other")
+    with pytest.raises(PublishError, match=r"attribution\.duckdb is not what was written"):
+        publish(folders, 3, "run0")
+    assert current(folders.publish) == "run1"
+
+
 def test_pointer_is_relative_so_that_the_folder_can_move(folders: Folders) -> None:
     stage(folders, "run0")
-    publish(folders, keep=3)
+    publish(folders, 3, "run0")
     moved = folders.publish.rename(folders.publish.with_name("elsewhere"))
     assert (moved / "current" / "attribution.duckdb").read_text() == "run0"
 
@@ -79,7 +95,7 @@ def test_rollback_goes_back_one_or_to_a_name_and_says_where_it_cannot(folders: F
         rollback(folders)
     for number in range(3):
         stage(folders, f"run{number}")
-        publish(folders, keep=3)
+        publish(folders, 3, f"run{number}")
     assert rollback(folders) == "run1"
     assert rollback(folders) == "run0"
     with pytest.raises(PublishError, match="oldest"):
@@ -99,7 +115,7 @@ def test_backfill_does_not_change_which_version_came_before(folders: Folders) ->
     names = ["2026-03-20_20261122T100000Z", "2026-03-05_20261122T110000Z"]
     for name in names:
         stage(folders, name)
-        publish(folders, keep=3)
+        publish(folders, 3, name)
     assert [path.name for path in versions(folders.publish)] == names
     assert rollback(folders) == names[0]
 
@@ -107,21 +123,21 @@ def test_backfill_does_not_change_which_version_came_before(folders: Folders) ->
 def test_current_version_is_never_dropped(folders: Folders) -> None:
     for number in range(3):
         stage(folders, f"run{number}")
-        publish(folders, keep=3)
+        publish(folders, 3, f"run{number}")
     rollback(folders, "run0")
     stage(folders, "run3")
-    publish(folders, keep=2)
+    publish(folders, 2, "run3")
     assert current(folders.publish) == "run3"
     assert [path.name for path in versions(folders.publish)] == ["run2", "run3"]
 
 
 def test_no_candidate_and_half_a_candidate_are_refused(folders: Folders) -> None:
     with pytest.raises(PublishError, match="run `stage`"):
-        publish(folders, keep=2)
+        publish(folders, 2, "run0")
     stage(folders, "run0")
     (folders.publish / "candidate" / "parquet" / "a.parquet").unlink()
     with pytest.raises(PublishError, match=r"a\.parquet is missing"):
-        publish(folders, keep=2)
+        publish(folders, 2, "run0")
     assert current(folders.publish) is None
     assert verify(folders.publish / "candidate") == ["parquet/a.parquet is missing"]
 

@@ -109,6 +109,18 @@ def test_requeue_without_the_file_says_what_to_do(after_run: Home) -> None:
     assert "land it again, corrected" in done.stderr
 
 
+def test_requeue_writes_over_no_correction(after_run: Home) -> None:
+    landed = after_run.land("touchpoints", "broken.csv", "touchpoint_id,customer_id\nb9,k1\n")
+    after_run.must("load")
+    correction = "touchpoint_id,customer_id,occurred_at,channel\nb9,k1,2026-01-03 10:00:00,branch\n"
+    landed.write_text(correction)
+    after_run.must("load")
+    done = after_run.main("quarantine", "requeue", listed(after_run)[0]["id"])
+    assert done.returncode == 1
+    assert "another file lies in landing/ as touchpoints/broken.csv" in done.stderr
+    assert landed.read_text() == correction
+
+
 def test_old_files_and_old_quarantine_expire(after_run: Home) -> None:
     good = "".join(f"g{n},k1,2026-01-02 10:00:00,search\n" for n in range(300))
     after_run.land("touchpoints", "x.csv", BROKEN + good)

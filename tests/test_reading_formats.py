@@ -224,7 +224,7 @@ def test_an_offset_is_stronger_than_the_declared_zone(loader: Loader) -> None:
     "id",
     ["null", "NULL", "None", "nan", "(not set)", "undefined", "0", "000", "0.0", "n/a", "#N/A",
      "-1", "\\N", "(none)", "\u200bNA", "null\ufeff\u2060", "\u00a0-", "0\u200b0",
-     "00000000-0000-0000-0000-000000000000"],
+     "00000000-0000-0000-0000-000000000000", "1.23457E+12"],
 )  # fmt: skip
 def test_placeholders_never_become_one_giant_customer(loader: Loader, id: str) -> None:
     loader.land("a.csv", HEAD + f"c1,{id},2026-01-02,,1\nc2,k2,2026-01-02,,1\n")
@@ -241,6 +241,42 @@ def test_blanks_that_do_not_show_make_no_second_customer(loader: Loader) -> None
     loader.load()
     assert [row[1] for row in loader.conversions()] == ["k1"] * 6 + ["k\u200b1"]
     assert [reject["reason"] for reject in loader.rejects()] == ["customer_id is empty"]
+
+
+@pytest.mark.parametrize("kind", [pa.float64(), pa.float32(), pa.decimal128(28, 10)])
+def test_ids_that_a_data_frame_made_fractions_of_are_those_of_other_exports(
+    loader: Loader, kind: pa.DataType
+) -> None:
+    """Where one is missing, or a table has no whole numbers, 123 is written as 123.0."""
+    ids = [Decimal(123), Decimal("0.5"), None, Decimal(8_388_607)]
+    table = pa.table(
+        {
+            "conversion_id": ["c1", "c2", "c3", "c4"],
+            "customer_id": pa.array(
+                [None if i is None else i if pa.types.is_decimal(kind) else float(i) for i in ids],
+                kind,
+            ),
+            "converted_at": ["2026-01-02"] * 4,
+        }
+    )
+    pq.write_table(table, loader.land("a.parquet", b""))
+    loader.load()
+    loaded = {row[0]: row[1] for row in loader.conversions()}
+    assert loaded["c1"] == "123"
+    assert loaded["c4"] == "8388607"
+    assert "c3" not in loaded
+    assert loaded["c2"].rstrip("0") == "0.5"
+
+
+def test_ids_beyond_what_a_float_holds_are_no_ids(loader: Loader) -> None:
+    ids = [1e16, 2.0**53 - 1, float("nan"), float("inf")]
+    table = pa.table(
+        {"conversion_id": list("abcd"), "customer_id": ids, "converted_at": ["2026-01-02"] * 4}
+    )
+    pq.write_table(table, loader.land("a.parquet", b""))
+    counts = loader.load()
+    assert [row[1] for row in loader.conversions()] == [str(2**53 - 1)]
+    assert counts["rows_rejected"] == 3
 
 
 @pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin"])
@@ -404,6 +440,18 @@ def test_a_column_that_went_missing_is_said(loader: Loader) -> None:
         ]
 
 
+def test_names_that_are_no_text_or_long_are_told_and_the_others_loaded(loader: Loader) -> None:
+    folder = loader.land("a.csv", GOOD).parent
+    Path(os.fsdecode(bytes(folder) + b"/M\xe4rz.csv")).write_text(GOOD)
+    Path(os.fsdecode(bytes(folder.parent) + b"/\xfc")).write_text("")
+    long = "ü" * 118 + ".csv"
+    loader.land(long, HEAD + "c8,k8,2026-01-02,,\nc9,,2026-01-02,,\n")
+    assert loader.load()["files_loaded"] == 2
+    assert r"landing/conversions/M\xe4rz.csv: its name is not UTF-8: rename it" in loader.warnings
+    assert any(said.startswith(r"landing/\xfc lies in no") for said in loader.warnings)
+    assert [reject["reason"] for reject in loader.rejects()] == ["customer_id is empty"]
+
+
 def test_a_file_in_no_folder_is_said(loader: Loader) -> None:
     (loader.folders.landing / "touchpoints_2026-01-08.csv").write_text("x")
     loader.load()
@@ -526,6 +574,31 @@ def test_a_json_line_that_is_text_does_not_become_a_reason(loader: Loader) -> No
     assert [reject["reason"] for reject in loader.rejects()] == ["not a JSON object"]
 
 
+@pytest.mark.parametrize("layout", ["lines", "array"])
+def test_half_a_character_is_one_rejected_row(loader: Loader, layout: str) -> None:
+    """As languages cut text that count in halves: no UTF-8 can hold it."""
+    rows = [
+        {"conversion_id": f"c{n}", "customer_id": "k", "converted_at": "2026-01-02", "goal": goal}
+        for n, goal in enumerate(["loan", "half \ud83d", "whole \U0001f600"])
+    ]
+    rows.append(rows[0] | {"conversion_id": "c3", "\ude00": "a name"})
+    rows.append(rows[0] | {"conversion_id": "c4", "goal": {"in it": "\ud83d"}})
+    text = json.dumps(rows) if layout == "array" else "".join(json.dumps(r) + "\n" for r in rows)
+    loader.land("a.json" if layout == "array" else "a.jsonl", text)
+    counts = loader.load()
+    assert (counts["rows_loaded"], counts["rows_rejected"]) == (2, 3)
+    assert [row[0] for row in loader.conversions()] == ["c0", "c2"]
+    assert {reject["reason"] for reject in loader.rejects()} == {"holds half a character"}
+    assert "\\ud83d" in loader.rejects()[0]["raw"]
+
+
+@pytest.mark.parametrize("stamp", ["-9223372036854775807", "9223372036854775807", "1e30"])
+def test_a_moment_out_of_all_time_is_one_rejected_row(loader: Loader, stamp: str) -> None:
+    loader.land("a.csv", HEAD + f"c1,k1,{stamp},,\nc2,k2,1767312000000000,,\n")
+    counts = loader.load(time_format="epoch_microseconds")
+    assert (counts["rows_loaded"], counts["rows_rejected"]) == (1, 1)
+
+
 def test_rows_without_consent_are_not_kept_anywhere(loader: Loader) -> None:
     from dataclasses import replace
 
@@ -631,6 +704,9 @@ def test_a_file_waits_for_its_sidecar_and_until_nobody_writes(loader: Loader) ->
     assert loader.load(sidecar="required", settle_seconds=3600)["files_waiting"] == 1
     os.utime(path, (time.time() - 3700,) * 2)
     assert loader.load(sidecar="required", settle_seconds=3600)["files_loaded"] == 1
+    # a clock that runs ahead, which a file would wait for
+    os.utime(loader.land("b.csv", GOOD.replace("c1", "b1")), (time.time() + 10**8,) * 2)
+    assert loader.load()["files_loaded"] == 1
 
 
 def test_a_file_that_changes_while_it_is_read_waits(

@@ -10,6 +10,7 @@ from html import unescape
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pandas as pd
 import pytest
 from conftest import ROOT
@@ -17,7 +18,7 @@ from conftest import ROOT
 from attribution.contract import read_contract
 from attribution.landing import look
 from attribution.report import render
-from attribution.report_facts import Credit, Facts
+from attribution.report_facts import Credit, Facts, _segments_model
 from attribution.report_findings import findings
 from attribution.report_periods import Feed
 from attribution.report_warnings import in_words
@@ -37,6 +38,7 @@ MANIFEST: dict[str, Any] = {
         "window_days": 90,
         "small_cell": 10,
         "few_conversions": 30,
+        "segments": [],
         "lookback_days": 30,
         "lookback_days_by_goal": {},
         "reporting_timezone": "UTC",
@@ -139,6 +141,9 @@ def test_a_few_days_have_no_period_before_and_no_change() -> None:
         ([date(2026, m, d) for m, d in ((1, 31), (2, 28), (3, 31))], DAYS[0], LAST, True),
         ([date(2026, m, 1) for m in (1, 2, 3)], DAYS[62], LAST, False),
         ([DAYS[50]], DAYS[40], DAYS[60], False),
+        # one of ten pauses is a month: a gap, and no rule
+        (DAYS[:10] + DAYS[40:41], DAYS[0], DAYS[40], False),
+        (DAYS[:11] + DAYS[41:42], DAYS[0], DAYS[41], False),
     ],
 )
 def test_spend_covers_a_period_up_to_its_usual_pause(
@@ -363,8 +368,41 @@ def test_channels_of_unknown_spend_are_neither_cheap_nor_dear() -> None:
 
 def test_a_world_of_no_credit_has_no_sentence() -> None:
     assert sentences(page(world([], rows=[row("(unattributed)", None, 1.0, 1.0, 1.0)]))) == []
+    untouched = [row("a", None, 0.0, 0.0, 0.0), row("(unattributed)", None, 1.0, 1.0, 1.0)]
+    assert sentences(page(world([], rows=untouched))) == []
     one = sentences(page(world([], rows=[row("a", None, 1.0, 1.0, 1.0)])))
     assert one == ["By the model Last touch, a earns the most: 100.0% of conversions."]
+
+
+def test_segments_are_said_to_be_missing_where_none_are_named_alone() -> None:
+    settings = MANIFEST["settings"] | {"segments": ["customer_status"]}
+    assert "No segments are set up" in page(world([]))
+    said = page(world([]), settings=settings)
+    assert "No segment has conversions enough" in said
+    assert "No segments are set up" not in said
+
+
+def test_segments_are_shown_by_a_model_that_was_fitted_to_them() -> None:
+    """The ladder opens the page, and is fitted to all journeys alone."""
+    with duckdb.connect() as con:
+        con.execute("create table channel_credit (model varchar, segment varchar)")
+        assert _segments_model(con) is None
+        con.execute(
+            "insert into channel_credit values ('ladder', 'all'), ('markov', 'all'), "
+            "('shapley', 'persona'), ('markov', 'persona'), ('linear', 'persona')"
+        )
+        assert _segments_model(con) == "markov"
+        con.execute("delete from channel_credit where model in ('markov', 'shapley')")
+        assert _segments_model(con) == "linear"
+
+
+def test_who_chose_a_goal_is_not_told_to_choose_one() -> None:
+    facts = world([])
+    rows = facts.credit[None]["last_touch"]
+    scopes = {None: {"last_touch": rows}, "g": {"last_touch": rows}}
+    html = page(replace(facts, models=["last_touch", "ladder"], credit=scopes))
+    assert html.count("could not be fitted on every goal; choose a single goal") == 1
+    assert html.count("could not be fitted on this goal; choose another model") == 1
 
 
 def test_the_order_at_the_top_is_certain_only_where_intervals_are_apart() -> None:

@@ -298,7 +298,7 @@ def test_what_fails_before_the_first_step_is_told(
     home: Home, receiver: Receiver, fault: str
 ) -> None:
     """Who holds the lock goes on keeping history and metrics."""
-    (home.path / "state").mkdir()
+    (home.path / "state").mkdir(exist_ok=True)
     (home.path / "state" / "run.json").write_text("{" if fault == "the record" else "{}")
     options = ("--set", "report_language=fr") if fault == "a setting" else ()
     with ExitStack() as stack:

@@ -34,7 +34,7 @@ def publish_numbered(bank: Home, folders: Folders, number: int) -> None:
     (candidate / "manifest.json").unlink()
     run_id = f"2026-03-01_20260302T{number:09d}Z"
     publish._write_manifest(candidate, manifest | {"run_id": run_id, "files": {}})
-    publish.publish(folders, keep=7)
+    publish.publish(folders, 7, run_id)
 
 
 def stamp(candidate: Path, number: int) -> None:

@@ -9,7 +9,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 from attribution.coalitions import CoalitionCounts
-from attribution.errors import ConvergenceError, ModelError, ModelRefused, NoConversions, UsageError
+from attribution.errors import ConvergenceError, ModelRefused, NoConversions, UsageError
 from attribution.paths import Floats, Integers, add_up
 from attribution.statistics import Booleans, ChannelCredit
 
@@ -188,9 +188,11 @@ def _outcomes(coalitions: CoalitionCounts) -> tuple[Integers, Booleans, Floats]:
     if not conversions > 0:
         raise NoConversions("no journey with a touch converts: logistic has nothing to credit")
     if not nulls > 0:
-        raise ModelError("logistic: every journey converts: it needs null journeys to compare with")
+        raise ModelRefused(
+            "logistic: every journey converts: it needs null journeys to compare with"
+        )
     if not nulls + conversions <= MOST:
-        raise ModelError(f"logistic: more than {MOST:g} journeys: too many to draw from")
+        raise ModelRefused(f"logistic: more than {MOST:g} journeys: too many to draw from")
     counted = counts.any(axis=0)
     touched = np.flatnonzero(coalitions.members[counted].any(axis=0))
     members = coalitions.members[np.ix_(counted, touched)]
@@ -216,7 +218,7 @@ def _over_bags(names: Sequence[str], coefficients: Floats) -> tuple[Floats, dict
     took_part = np.isfinite(coefficients)
     times = took_part.sum(axis=0)
     if not took_part.any():
-        raise ModelError("logistic: no bag draws both outcomes: there are too few conversions")
+        raise ModelRefused("logistic: no bag draws both outcomes: there are too few conversions")
     if not times.all():
         raise UsageError(
             f"logistic: {names[int(np.argmin(times))]!r} takes part in no bag: raise bags"

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from scipy import sparse
 
-from attribution.errors import InvalidPaths, ModelError, NoConversions
+from attribution.errors import InvalidPaths, ModelError, ModelRefused, NoConversions
 from attribution.models.markov_order import (
     ENDS,
     LOOPS,
@@ -295,7 +295,7 @@ def _rewards(transitions: TransitionCounts) -> Floats:
     worst = int(np.argmin(revenue))
     if revenue[worst] < -rounding:
         state = transitions.state_name(transitions.states[ENDS + 1 + worst])
-        raise ModelError(
+        raise ModelRefused(
             f"markov: conversions right after {state} bring a net revenue of "
             f"{revenue[worst]:g}: markov cannot credit a loss, leave the refunds out"
         )

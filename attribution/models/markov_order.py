@@ -9,7 +9,7 @@ import numpy as np
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
-from attribution.errors import ConvergenceError, ModelError
+from attribution.errors import ConvergenceError, ModelError, ModelRefused
 from attribution.paths import Floats, Integers, add_up
 from attribution.transitions import NULL, START, TransitionCounts, lower_order, newest
 
@@ -285,7 +285,9 @@ def choose_order(transitions: TransitionCounts, folds: int = 10) -> OrderChoice:
     )
     used = journeys > 0
     if used.sum() < 2:
-        raise ModelError("markov: an order is chosen over replicate groups, and there are too few")
+        raise ModelRefused(
+            "markov: an order is chosen over replicate groups, and there are too few"
+        )
     likelihoods = _held_out(transitions, folds)[:, used]  # of each order and fold, (m, F)
     total, n = journeys.sum(), int(used.sum())
     mean = likelihoods.sum(axis=1) / total

@@ -7,7 +7,7 @@ import warnings
 import numpy as np
 from scipy.special import expit
 
-from attribution.errors import ConvergenceError, ModelError
+from attribution.errors import ConvergenceError, ModelError, ModelRefused
 from attribution.models.shapley_games import BLOCK, Solution
 from attribution.models.shapley_sets import (
     MOST_CHANNELS,
@@ -73,7 +73,7 @@ def fit(members: Booleans, conversions: Floats, nulls: Floats) -> tuple[float, F
     counted = weight > 0
     converted = (np.arange(weight.size) < conversions.size)[counted]
     if converted.all() or not converted.any():
-        raise ModelError(
+        raise ModelRefused(
             "shapley: game model needs journeys that convert and journeys that do not: "
             "add the nulls, or choose the game conversions"
         )

@@ -121,7 +121,7 @@ def _shares_without(
     if size <= MOST_CHANNELS:
         values = rate(sets, permutations=0, seed=0).conversions
         share: Floats = values / values.sum()
-        return share - _rate_influence(sets, coalitions, groups)
+        return share - _rate_influence(sets, coalitions, groups) * groups / max(groups - 1, 1)
     return None
 
 

@@ -26,7 +26,8 @@ models as (
 
 ),
 
--- a conversion without a journey is of the cohort of its own day
+-- a conversion without a journey is of the cohort of its own day; a goal of which every conversion was
+-- cancelled has no credit, gross or net
 conversions as (
 
     select
@@ -40,7 +41,9 @@ conversions as (
             conversions.customer_key = journeys.customer_key
             and conversions.goal = journeys.goal
             and conversions.journey_start = journeys.journey_start
-    where conversions.is_in_window
+    where
+        conversions.is_in_window
+        and conversions.goal in (select goal from {{ ref('credited_models') }})
 
 ),
 

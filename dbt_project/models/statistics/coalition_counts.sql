@@ -1,5 +1,6 @@
-{#- Conversions and revenue of each set of channels. Journeys without a conversion are many more: they
-    are counted only where a model in use asks for them. -#}
+{#- Conversions and revenue of each set of channels: of all journeys of the window, and of those that
+    models are fitted to. Journeys without a conversion are many more: they are counted only where a
+    model in use asks for them. -#}
 
 with journeys as (
 
@@ -11,8 +12,11 @@ with journeys as (
         coalitions.coalition_id,
         case when journeys.is_in_window then journeys.conversions else 0 end as conversions,
         case when journeys.conversions = 0 then journeys.fit_weight else 0 end as nulls,
+        case when journeys.conversions > 0 then journeys.fit_weight else 0 end as fit_conversions,
         case when journeys.conversions > 0 and journeys.is_in_window then instants.revenue end
-            as revenue
+            as revenue,
+        case when journeys.conversions > 0 and journeys.fit_weight > 0 then instants.revenue end
+            as fit_revenue
     from {{ ref('journeys') }} as journeys
     inner join {{ ref('coalitions') }} as coalitions
         on {% for word in range(4) -%}
@@ -43,6 +47,8 @@ select
     coalition_id,
     cast(sum(conversions) as bigint) as conversions,
     cast(sum(nulls) as bigint) as nulls,
-    cast(coalesce(sum(revenue), 0) as decimal(38, 12)) as revenue
+    cast(coalesce(sum(revenue), 0) as decimal(38, 12)) as revenue,
+    cast(sum(fit_conversions) as bigint) as fit_conversions,
+    cast(coalesce(sum(fit_revenue), 0) as decimal(38, 12)) as fit_revenue
 from segmented
 group by segment, segment_value, goal, replicate_group, coalition_id

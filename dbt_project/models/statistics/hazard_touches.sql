@@ -14,7 +14,7 @@ with fitted as (
         ended_at,
         case when conversions > 0 then 1 else 0 end as is_converted
     from {{ ref('journeys') }}
-    where (conversions > 0 and is_in_window) or (conversions = 0 and fit_weight > 0)
+    where fit_weight > 0
 
 ),
 

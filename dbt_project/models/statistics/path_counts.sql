@@ -9,12 +9,12 @@ with journey_paths as (
         customer_key,
         goal,
         journey_start,
-        max(case when is_in_window then conversions else 0 end) as conversions,
+        max(conversions) as conversions,
         max(case when conversions = 0 then fit_weight else 0 end) as nulls,
         max(converted_at) as converted_at,
         {{ joined_in_order("cast(channel_index as string)", " ", "position") }} as path
     from {{ ref('journey_touchpoints') }}
-    where (conversions > 0 and is_in_window) or (conversions = 0 and fit_weight > 0)
+    where fit_weight > 0
     group by customer_key, goal, journey_start
 
 ),
