@@ -4,12 +4,14 @@ import csv
 import json
 from pathlib import Path
 
+import duckdb
 import numpy as np
 import pytest
 from conftest import Home
 
-from attribution.errors import SettingsError, UsageError
+from attribution.errors import ModelRefused, SettingsError, UsageError
 from attribution.evaluate import evaluate, write_exports
+from attribution.goal_statistics import GoalStatistics
 from attribution.known_world import (
     CHANNELS,
     NULL_CHANNEL,
@@ -210,25 +212,51 @@ def test_lift_tests_halve_the_error_of_strong_shocks(home: Home, shocked) -> Non
     ("test", "message"),
     [
         (lift_test("tv", 0.1), "no touchpoint has that channel"),
-        (
-            lift_test("email", 0.1, started_on="2024-01-01", ended_on="2024-02-01"),
-            "outside the window",
-        ),
-        (lift_test("email", 0.1, started_on=""), "has no days"),
+        (lift_test("email", 0.1, started_on=None), "has no days"),
+        (lift_test("email", 0.1, started_on="2026-02-11"), "has no days"),
         (lift_test("email", 12), "`lift` is a share of all conversions"),
+        (lift_test("email", 0.1, standard_error=0), "`lift` is a share of all conversions"),
+        (
+            lift_test("email", 0.1, started_on="2025-12-01", ended_on="2026-01-01"),
+            "lies in the window",
+        ),
+        (
+            lift_test("email", 0.1, started_on="2026-03-02", ended_on="2026-03-31"),
+            "lies in the window",
+        ),
         (None, "holds no test of this goal"),
     ],
 )
-def test_a_lift_test_that_says_nothing_leaves_the_other_models(
-    home: Home, shocked, test: dict | None, message: str
-) -> None:
+@pytest.mark.filterwarnings("ignore:ladder_calibrated. the lift test of 'email'")
+def test_a_lift_test_that_says_nothing_is_refused(test: dict | None, message: str) -> None:
+    with duckdb.connect() as con:
+        con.execute("create schema staging; create schema raw")
+        con.execute(
+            "create table staging.stg_channels as select 'email' as channel, 0 as channel_index"
+        )
+        con.execute("create table raw._run as select date '2026-03-01' as run_date, "
+                    "timestamp '2026-01-02' as window_from")  # fmt: skip
+        con.execute(
+            "create table staging.stg_lift_tests (goal varchar, channel varchar, started_on date, "
+            "ended_on date, lift double, standard_error double)"
+        )
+        if test:
+            con.execute(
+                "insert into staging.stg_lift_tests values ('loan', $channel, $started_on, "
+                "$ended_on, $lift, $standard_error)",
+                test,
+            )
+        with pytest.raises(ModelRefused, match=message):
+            GoalStatistics(con, "loan", 2, 1).lift_tests()
+
+
+def test_a_refused_lift_test_leaves_the_other_models(home: Home, shocked) -> None:
     world, seed = shocked
     write_exports(home.path / "landing", watch(world, 3_000, seed), world, seed)
-    if test:
-        land = ",".join(test) + "\n" + ",".join(map(str, test.values())) + "\n"
-        home.land("lift_tests", "lift.csv", land)
+    test = lift_test("email", 0.1, started_on="2024-01-01", ended_on="2024-02-01")
+    home.land("lift_tests", "lift.csv", ",".join(test) + "\n" + ",".join(map(str, test.values())))
     done = home.must("run", *RUN, "--set", "models=[last_touch, ladder_calibrated]")
-    assert message in done.stderr
+    assert "outside the window" in done.stderr
     assert home.published("select distinct model from channel_credit") == [("last_touch",)]
     # what it would have read is there without the model ladder, too
     assert home.warehouse("select count(*) > 0 from statistics.ladder_customers") == [(True,)]
