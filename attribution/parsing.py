@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 from attribution.contract import EPOCHS, Export
 from attribution.warehouse import literal
 
-OFFSET = r"\d:\d\d(:\d\d(\.\d+)?)?\s*([Zz]|[Uu][Tt][Cc]|[+-]\d\d(:?\d\d){0,2})$"
+OFFSET = r"\d:\d\d(:\d\d(\.\d+)?)?\s*([Zz]|[Uu][Tt][Cc]|[+-](0\d|1[0-4])(:?\d\d){0,2})$"
 ISO = "????-??-??T??:??:?[0-9]Z"  # as most times are written; told far sooner than the others
 LOCAL = r"\d[\d/-]*([Tt\s]+\d[\d:.]*)?"
 PER_SECOND = dict(zip(EPOCHS, (1_000_000, 1_000, 1), strict=True))
