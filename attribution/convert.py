@@ -209,7 +209,7 @@ def _write_good(reading: _Reading, relation: Relation, half: Path) -> Outcome:
     )
     job = reading.job
     bad = write_rejects(
-        rejected, reading.folders, reading.people, export.name, job.path.name, job.sha256
+        rejected, reading.folders, reading.people, export, job.path.name, job.sha256
     )
     loaded = _write(
         con,

@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +74,7 @@ def erase(
             for name in archive.undeclared(folders, contract):
                 texts = _texts(con, _archived(folders, name))
                 rows[name] = _erase_from_archive(con, folders, name, texts, ids)
-        quarantined = _erase_from_quarantine(folders, asked, known)
+        quarantined = _erase_from_quarantine(folders, contract, asked, known)
         rebuild(folders, settings, contract, progress)
         receipt = {
             "erased_at": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -196,7 +197,9 @@ def _archived(folders: Folders, export: str) -> list[str]:
     ]
 
 
-def _erase_from_quarantine(folders: Folders, asked: set[str], people: People) -> dict[str, int]:
+def _erase_from_quarantine(
+    folders: Folders, contract: Mapping[str, Export], asked: set[str], people: People
+) -> dict[str, int]:
     """Remove rejected rows that name one of the erased, and whole files that may.
 
     Visitors are known by their pseudonyms alone, so each word of a text is compared with those.
@@ -204,18 +207,20 @@ def _erase_from_quarantine(folders: Folders, asked: set[str], people: People) ->
     counts = {"quarantined_rows": 0, "quarantined_files": 0}
     said = _words(asked)
 
-    def named(text: str) -> bool:
-        return any(map(said.search, readings(text))) or people.knows_erased(text)
+    def named(text: str, delimiter: str) -> bool:
+        return any(map(said.search, readings(text))) or people.knows_erased(text, delimiter)
 
     for path in folders.quarantine.glob("*/*"):
+        export = contract.get(path.parent.name)
+        names = partial(named, delimiter=export.delimiter if export else ",")
         if is_rejects(path):
             with path.open(encoding="utf-8", newline="\n") as text:
                 lines = list(text)
-            kept = [line for line in lines if not named(json.loads(line)["raw"] or "")]
+            kept = [line for line in lines if not names(json.loads(line)["raw"] or "")]
             counts["quarantined_rows"] += len(lines) - len(kept)
             if len(kept) < len(lines):
                 _replace(path, "".join(kept))
-        elif may_name(path, named):
+        elif may_name(path, names):
             path.unlink()
             counts["quarantined_files"] += 1
     return counts

@@ -10,11 +10,13 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import duckdb
 
+from attribution.contract import Export
 from attribution.landing import Landed
 from attribution.pseudonyms import People
 from attribution.settings import Folders
@@ -30,7 +32,7 @@ def write_rejects(
     rejected: duckdb.DuckDBPyConnection,
     folders: Folders,
     people: People,
-    export: str,
+    export: Export,
     name: str,
     sha256: str,
 ) -> int:
@@ -39,17 +41,18 @@ def write_rejects(
     The raw text is left out where it names someone who was erased, or where there is none to keep.
     """
     count = 0
-    (folders.quarantine / export / _name(sha256, name, REJECTED)).unlink(missing_ok=True)
+    (folders.quarantine / export.name / _name(sha256, name, REJECTED)).unlink(missing_ok=True)
     rows = rejected.fetchmany(10_000)
     if not rows:
         return 0
     with (
-        _private(folders, export, _name(sha256, name, REJECTED)) as target,
+        _private(folders, export.name, _name(sha256, name, REJECTED)) as target,
         target.open("w", encoding="utf-8") as out,
     ):
         while rows:
             for line, reason, raw in rows:
-                text = None if raw is None or people.knows_erased(raw) else raw[:LONGEST_RAW]
+                is_kept = raw is not None and not people.knows_erased(raw, export.delimiter)
+                text = raw[:LONGEST_RAW] if is_kept else None
                 row = {"file": name, "line": line, "reason": reason, "raw": text}
                 out.write(json.dumps(row, ensure_ascii=False) + "\n")
             count += len(rows)
@@ -59,7 +62,8 @@ def write_rejects(
 
 def keep_file(folders: Folders, landed: Landed, people: People) -> None:
     """A private copy of a file that was refused as a whole, unless it may name someone erased."""
-    if people.suppressed and may_name(landed.path, people.knows_erased):
+    knows = partial(people.knows_erased, delimiter=landed.export.delimiter)
+    if people.suppressed and may_name(landed.path, knows):
         return
     name = _name(landed.sha256, landed.name)
     with _private(folders, landed.export.name, name) as copy:
