@@ -57,7 +57,15 @@ select exists (
 # An own export that brings no row of its own is looked up by others: any of theirs may differ.
 LOOKED_UP = """
 select min(export) from raw._new_files inner join raw._files using (file_id)
-where rows_loaded > 0 and not list_contains(?, export) and file_id not in (
+where not list_contains(?, export)
+and (
+    rows_loaded > 0
+    or export in (  -- the former rows are gone, and these are none
+        select export from raw._built_files inner join raw._files using (file_id)
+        where state <> 'loaded'
+    )
+)
+and file_id not in (
     select _file_id from staging.all_touchpoints where _file_id in (from raw._new_files)
     union all select _file_id from staging.all_conversions
     union all select _file_id from staging.all_spend

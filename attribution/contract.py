@@ -198,6 +198,11 @@ def _export(
             for column in columns
             if not TYPES.fullmatch(column.type)
         ),
+        *(
+            f"{name}: pseudonyms names `{column.name}`, whose data_type is not varchar"
+            for column in columns
+            if column.pseudonym and column.type != "varchar"
+        ),
         *(f"{n}: is no lower-case name" for n in [name, *names] if not NAME.fullmatch(n)),
         *(_wrong_values(name, meta)),
     ]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import duckdb
 
-from attribution import publish, verdicts
+from attribution import archive, publish, verdicts
 from attribution.contract import read_contract
 from attribution.errors import AttributionError, LoadError
 from attribution.ledger import check_key
@@ -24,6 +24,7 @@ def examine(folders: Folders) -> Iterator[tuple[str, str | None]]:
     yield f"landing folder {folders.landing}", _folder(folders.landing, os.R_OK | os.X_OK)
     for name, folder in (("state", folders.state), ("publish", folders.publish)):
         yield f"{name} folder {folder}", _writable(folder)
+    yield _asked("archive", lambda: _compare_archive(folders))
     if folders.warehouse.exists():
         yield _asked("warehouse", lambda: _query_warehouse(folders))
         yield _asked("refused files", lambda: _ask_quarantine(folders))
@@ -63,6 +64,25 @@ def _query_warehouse(folders: Folders) -> None:
         raise AttributionError(
             f"{one_line(error)}: `attribution rebuild` makes it anew from the archive"
         ) from None
+
+
+def _compare_archive(folders: Folders) -> None:
+    """Whether the warehouse holds the files that the archive does; a load would refuse another."""
+    known = {(e["export"], e["sha256"]) for e in archive.entries(folders) if e["state"] == "loaded"}
+    here: set[tuple[str, str]] = set()
+    try:
+        if folders.warehouse.exists():
+            settings = load_settings(folders.dbt_project)
+            with open_warehouse(folders, settings, read_only=True) as con:
+                if columns_of(con, "raw", "_files"):
+                    here = set(con.execute("select export, sha256 from raw._files").fetchall())
+    except (duckdb.Error, AttributionError):
+        return  # the question about the warehouse says what it has
+    if known - here:
+        raise AttributionError(
+            f"holds {len(known - here)} files that the warehouse lacks: `attribution rebuild` "
+            "makes it anew from them"
+        )
 
 
 def _ask_key(folders: Folders) -> None:

@@ -22,7 +22,7 @@ from attribution.errors import EraseError
 from attribution.exports import Progress
 from attribution.landing import sha256_of
 from attribution.ledger import check_journal
-from attribution.pseudonyms import People, bare, readings
+from attribution.pseudonyms import People, bare, key_id, readings
 from attribution.quarantine import is_rejects
 from attribution.rebuild import rebuild
 from attribution.settings import Folders, Settings, one_line
@@ -53,6 +53,7 @@ def erase(
     asked = {bare(identifier) for identifier in identifiers}
     if not asked or "" in asked:
         raise EraseError("erase: name at least one customer id, and none that is empty")
+    _check_key(folders, key)
     known = people(folders, key)
     stored = {known.stored(identifier) for identifier in asked}
     try:
@@ -92,6 +93,17 @@ def erase(
             f"erase: {one_line(error)}; it is not finished: mend the cause and erase again"
         ) from None
     return receipt
+
+
+def _check_key(folders: Folders, key: bytes | None) -> None:
+    """Under another key they would be other people, and nobody would be erased."""
+    keys = {e["key_id"] for e in archive.entries(folders) if e["state"] == "loaded"}
+    if keys - {key_id(key)}:
+        raise EraseError(
+            f"erase: rows carry ids under key {min(keys - {key_id(key)})}, this is {key_id(key)}: "
+            "nobody was erased: set the ATTRIBUTION_HMAC_KEY (and `pseudonymise`) that they were "
+            "loaded with"
+        )
 
 
 def _sweep(folders: Folders) -> None:

@@ -8,9 +8,10 @@ from __future__ import annotations
 import codecs
 import gzip
 import itertools
+import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -25,30 +26,49 @@ from attribution.records import Record, csv_records, header, json_records
 from attribution.unpacking import plain_copy
 
 SAMPLE = 10_000
-DELIMITERS = (",", ";", "\t", "|")
+DELIMITERS = (";", "\t", "|", ",")  # of two that fit, a comma is the more common sign within values
 INTEGER = re.compile(r"[+-]?(0|[1-9]\d{0,17})")
 BOOLEAN = re.compile(r"true|false", re.IGNORECASE)
 ISO_DATE = re.compile(r"\d{4}-\d\d-\d\d")
 ISO_TIME = re.compile(
     r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?\s*([Zz]|UTC|[+-]\d\d(:?\d\d)?)?"
 )
-# by how the text looks: decimal sign, thousands sign, whether a minus may trail
+# by how a number looks: decimal sign, thousands sign, whether a minus may trail; what begins with a
+# 0 is a code
+WHOLE, GROUPS = r"[+-]?(0|[1-9]\d*)", r"[+-]?(0|[1-9]\d*|[1-9]\d{0,2}(%s\d{3})+)"
 NUMBERS = {
-    re.compile(r"[+-]?\d+(\.\d+)?"): (".", "", False),
-    re.compile(r"[+-]?\d+(\.\d+)?-?"): (".", "", True),
-    re.compile(r"[+-]?(\d+|\d{1,3}(,\d{3})+)(\.\d+)?"): (".", ",", False),
-    re.compile(r"[+-]?(\d+|\d{1,3}('\d{3})+)(\.\d+)?"): (".", "'", False),
-    re.compile(r"[+-]?\d+(,\d+)?"): (",", "", False),
-    re.compile(r"[+-]?\d+(,\d+)?-?"): (",", "", True),
-    re.compile(r"[+-]?(\d+|\d{1,3}(\.\d{3})+)(,\d+)?"): (",", ".", False),
-    re.compile(r"[+-]?(\d+|\d{1,3}(\.\d{3})+)(,\d+)?-?"): (",", ".", True),
+    (decimal, thousands, minus): re.compile(
+        (GROUPS % re.escape(thousands) if thousands else WHOLE)
+        + rf"({re.escape(decimal)}\d+)?"
+        + "-?" * minus
+    )
+    for decimal, thousands in ((".", ""), (".", ","), (".", "'"), (",", ""), (",", "."))
+    for minus in (False, True)
 }
+JSON = re.compile(r"\.jsonl?(\.gz)?$")
 DATES = ("%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%Y%m%d", "%Y/%m/%d")
 CLOCKS = (" %H:%M:%S", " %H:%M", "T%H:%M:%S", " %H:%M:%S.%f")
 MAYBE_ID = re.compile(
     r"(^|_)(id|nr|no|key|number|nummer)$|user|client|customer|visitor|kunde", re.I
 )
-PERSON = re.compile(r"user|client|customer|visitor|cookie|kunde|person|lead", re.I)
+PERSON = re.compile(
+    r"(user|client|customer|visitor|cookie|kunden?|person|lead)"
+    r"([ _-]?pseudo)?[ _-]?(id|nr|no|key|number|nummer)?$",
+    re.I,
+)
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a column may be: its type, and the values of a key of the whole file that fit it.
+
+    key : `numbers`, `date_format`, `time_format`, or None where it needs none.
+    """
+
+    kind: str
+    comment: str
+    key: str | None = None
+    forms: tuple[Any, ...] = ()
 
 
 @dataclass
@@ -74,36 +94,105 @@ def guess(path: Path, scratch: Path) -> Guess:
             for name, kind in zip(
                 parquet.schema_arrow.names, parquet.schema_arrow.types, strict=True
             ):
-                found.columns.append((name, _arrow_type(str(kind)), f"{kind} in the file"))
+                type_ = "varchar" if PERSON.search(name) else _arrow_type(str(kind))
+                found.columns.append((name, type_, f"{kind} in the file"))
         return found
     head = _head(path)
     found.meta["encoding"] = _encoding(head)
     text = head.decode(found.meta["encoding"], errors="ignore").lstrip("\ufeff")
-    present: Counter[str] = Counter()
-    if text.lstrip()[:1] in ("{", "["):
-        if re.match(r'\s*\{\s*"[^"]*"\s*:\s*\[', text):
-            found.meta["json_layout"] = "lists"
-        export = _export(found.meta)
-        records: Callable[[Path], Iterator[Record]] = lambda plain: json_records(  # noqa: E731
-            export, plain, present
-        )
-    else:
-        found.meta["delimiter"] = _delimiter(text)
-        export = _export(found.meta)
-        records = lambda plain: csv_records(export, plain)  # noqa: E731
-    plain = plain_copy(export, path, scratch)
-    rows = [record.values for record in itertools.islice(records(plain), SAMPLE) if record.values]
-    names = list(present) or header(export, plain)[0]
-    for name in names:
-        values = [value.strip() for row in rows if (value := row.get(name)) and value.strip()]
-        kind, comment = _column(name, values, found)
-        found.columns.append((name, kind, comment))
+    plain = plain_copy(_export(found.meta), path, scratch)
+    names, rows = _json(found, text, plain) if JSON.search(path.name) else _csv(found, text, plain)
+    values = {
+        name: [value.strip() for row in rows if (value := row.get(name)) and value.strip()]
+        for name in names
+    }
+    _decide(found, values)
     return found
+
+
+def _csv(found: Guess, text: str, plain: Path) -> tuple[list[str], list[dict[str, str | None]]]:
+    found.meta["delimiter"] = _delimiter(text)
+    export = _export(found.meta)
+    return header(export, plain)[0], _sampled(csv_records(export, plain))
+
+
+def _json(found: Guess, text: str, plain: Path) -> tuple[list[str], list[dict[str, str | None]]]:
+    """By whichever layout gives records."""
+    may_be_lists = re.match(r'\s*\{\s*"[^"]*"\s*:\s*\[', text)
+    for layout in ("lists", "rows") if may_be_lists else ("rows",):
+        present: Counter[str] = Counter()
+        export = _export(found.meta | {"json_layout": layout})
+        try:
+            rows = _sampled(json_records(export, plain, present))
+        except Unreadable:
+            continue
+        if rows:
+            found.meta["json_layout"] = layout
+            return list(present), rows
+        break  # it is of that layout, and holds nothing
+    raise Unreadable("holds no JSON records to guess by, a line each or in an array")
+
+
+def _sampled(records: Iterator[Record]) -> list[dict[str, str | None]]:
+    return [record.values for record in itertools.islice(records, SAMPLE) if record.values]
+
+
+def _decide(found: Guess, values: Mapping[str, list[str]]) -> None:
+    """Types of the columns. Signs of numbers, and formats of days and of times, are one for a file:
+    where columns contradict each other, the one that fits the most is proposed.
+    """
+    looks = {name: _look(name, texts) for name, texts in values.items()}
+    for key in ("numbers", "date_format", "time_format"):
+        mine = {name: look for name, look in looks.items() if look.key == key}
+        if not mine:
+            continue
+        votes = Counter(form for look in mine.values() for form in look.forms)
+        fitting = [form for form, count in votes.items() if count == max(votes.values())]
+        form = _preferred(key, fitting, found)
+        for name, look in mine.items():
+            if form not in look.forms:
+                comment = f"{look.comment}; a file has one {key}, and this is not {form}"
+                looks[name] = Look("varchar", comment)
+        example = next(max(values[name], key=len) for name in mine if form in mine[name].forms)
+        _note(found, key, form, fitting, example)
+    found.columns = [(name, look.kind, look.comment) for name, look in looks.items()]
+
+
+def _preferred(key: str, fitting: list[Any], found: Guess) -> Any:
+    """Of numbers where a sign may be either, a comma is decimal where it does not part fields."""
+    if key != "numbers":
+        return fitting[0]
+    order = list(NUMBERS)
+    is_comma = found.meta.get("delimiter") == ";" and any(form[0] == "," for form in fitting)
+    return min(fitting, key=lambda form: (is_comma and form[0] != ",", order.index(form)))
+
+
+def _note(found: Guess, key: str, form: Any, fitting: list[Any], example: str) -> None:
+    """Put what was decided into the keys of the contract, with what it rests on."""
+    if key != "numbers":
+        found.meta[key] = form
+        if len(fitting) > 1:
+            found.notes[key] = (
+                f"AMBIGUOUS: {' or '.join(map(str, fitting))}; no day is above 12: ask the source"
+            )
+        return
+    decimal, thousands, minus = form
+    found.meta |= {"decimal": decimal, "thousands": thousands, "trailing_minus": minus}
+    found.notes["decimal"] = f"for instance {example}"
+    if len({other[0] for other in fitting}) > 1 and re.search(r"[.,]", example):
+        found.notes["decimal"] = (
+            f"AMBIGUOUS: the sign in {example} may part thousands or decimals: ask the source"
+        )
 
 
 def as_yaml(found: Guess, name: str) -> str:
     """The entry to paste below `tables:` in _exports.yml."""
-    people = [_snake(header) for header, _, _ in found.columns if PERSON.search(header)]
+    names = _names([header_ for header_, _, _ in found.columns])
+    people = [
+        column
+        for column, (header_, kind, _) in zip(names, found.columns, strict=True)
+        if kind == "varchar" and PERSON.search(header_)
+    ]
     lines = [
         f"      - name: {name}",
         "        description: TODO",
@@ -112,14 +201,14 @@ def as_yaml(found: Guess, name: str) -> str:
     ]
     for key, value in found.meta.items():
         if META[key] != value:
-            note = f"   # {found.notes[key]}" if key in found.notes else ""
+            note = f"   # {' '.join(found.notes[key].split())}" if key in found.notes else ""
             lines.append(f"            {key}: {_scalar(value)}{note}")
     lines.append("            required: []   # without which columns is a row worth nothing?")
     lines.append(f"            pseudonyms: [{', '.join(people)}]   # check: every id of a person")
     lines.append("        columns:")
-    for header_, kind, comment in found.columns:
-        column = _snake(header_)
-        other = f", config: {{meta: {{header: {_scalar(header_)}}}}}" if column != header_ else ""
+    for column, (header_, kind, comment) in zip(names, found.columns, strict=True):
+        said = json.dumps(header_, ensure_ascii=False)
+        other = f", config: {{meta: {{header: {said}}}}}" if column != header_ else ""
         quoted = f'"{kind}"' if "," in kind else kind
         lines.append(f"          - {{name: {column}, data_type: {quoted}{other}}}   # {comment}")
     return "\n".join(lines) + "\n"
@@ -150,11 +239,12 @@ def _delimiter(text: str) -> str:
     lines = lines[:-1] or lines  # the last one may be cut
 
     def fit(sign: str) -> tuple[float, int]:
-        counts = [line.count(sign) for line in lines]
+        counts = [re.sub(r'"[^"]*"', "", line).count(sign) for line in lines]
         same = sum(count == counts[0] for count in counts) if counts and counts[0] else 0
         return same / max(len(counts), 1), counts[0] if counts else 0
 
-    return max(DELIMITERS, key=fit)
+    best = max(DELIMITERS, key=fit)
+    return best if fit(best)[1] else ","
 
 
 def _export(meta: Mapping[str, Any]) -> Export:
@@ -165,53 +255,41 @@ def _export(meta: Mapping[str, Any]) -> Export:
     )
 
 
-def _column(name: str, values: list[str], found: Guess) -> tuple[str, str]:
-    """Type and comment of a column; what it says of the whole file goes into the guess."""
+def _look(name: str, values: list[str]) -> Look:
     if not values:
-        return "varchar", "empty in the sample"
+        return Look("varchar", "empty in the sample")
     rests = f"by {len(values):,} value{'s' if len(values) > 1 else ''}"
     if all(BOOLEAN.fullmatch(value) for value in values):
-        return "boolean", rests
+        return Look("boolean", rests)
     if all(ISO_TIME.fullmatch(value) for value in values):
-        return "timestamp", rests
+        return Look("timestamp", rests, "time_format", (None,))
     if all(ISO_DATE.fullmatch(value) for value in values):
-        return "date", rests
-    for clock, kind, key in (
-        ("", "date", "date_format"),
-        *((c, "timestamp", "time_format") for c in CLOCKS),
-    ):
-        fitting = [form for form in DATES if _parse_all(values, form + clock)]
-        if fitting:
-            return _with_format(fitting[0] + clock, fitting, kind, key, rests, found)
+        return Look("date", rests, "date_format", (None,))
+    for clock in ("", *CLOCKS):
+        if forms := tuple(form + clock for form in DATES if _parse_all(values, form + clock)):
+            kind, key = ("timestamp", "time_format") if clock else ("date", "date_format")
+            return Look(kind, f"{rests}: {forms[0]}", key, forms)
     if re.search(r"time|date|_at$|_ts$|^ts$|stamp", name, re.IGNORECASE) and (
         epoch := _epoch(values)
     ):
-        found.meta["time_format"] = epoch
-        return "timestamp", f"{rests}: {epoch}"
-    if not MAYBE_ID.search(name):
-        if all(INTEGER.fullmatch(value) for value in values):
-            return "bigint", rests
-        for pattern, (decimal, thousands, minus) in NUMBERS.items():
-            if all(pattern.fullmatch(value) for value in values):
-                if decimal != "." or thousands or minus:
-                    found.meta |= {
-                        "decimal": decimal, "thousands": thousands, "trailing_minus": minus
-                    }  # fmt: skip
-                    found.notes["decimal"] = f"by {name}, for instance {max(values, key=len)}"
-                return "decimal(18,4)", rests
-    return "varchar", rests
-
-
-def _with_format(
-    form: str, fitting: list[str], kind: str, key: str, rests: str, found: Guess
-) -> tuple[str, str]:
-    found.meta[key] = form
-    if len(fitting) > 1:
-        found.notes[key] = f"AMBIGUOUS: {' or '.join(fitting)}; no day is above 12: ask the source"
-    return kind, f"{rests}: {form}"
+        return Look("timestamp", f"{rests}: {epoch}", "time_format", (epoch,))
+    if MAYBE_ID.search(name):
+        return Look("varchar", rests)
+    if all(INTEGER.fullmatch(value) for value in values):
+        return Look("bigint", rests)
+    signs = tuple(
+        signs for signs, look in NUMBERS.items() if all(look.fullmatch(value) for value in values)
+    )
+    if not signs:
+        return Look("varchar", rests)
+    ends = (re.search(r"[.,](\d+)-?$", value) for value in values)
+    scale = max([4, *(len(end[1]) for end in ends if end)])
+    return Look(f"decimal(18,{min(scale, 12)})", rests, "numbers", signs)
 
 
 def _parse_all(values: list[str], form: str) -> bool:
+    if form.startswith("%Y%m%d") and not all(re.match(r"\d{8}(?!\d)", value) for value in values):
+        return False  # it would take six digits, too
     try:
         for value in values:
             datetime.strptime(value, form)
@@ -236,8 +314,21 @@ def _arrow_type(kind: str) -> str:
     return "varchar"
 
 
-def _snake(header: str) -> str:
-    name = re.sub(r"[^a-z0-9]+", "_", header.lower()).strip("_")
+def _names(headers: Sequence[str]) -> list[str]:
+    """A name for each column, none twice, and none that YAML takes for a truth."""
+    names: list[str] = []
+    for header_ in headers:
+        name = snake(header_)
+        if not isinstance(yaml.safe_load(name), str):
+            name = f"column_{name}"
+        again = sum(re.fullmatch(rf"{name}(_\d+)?", other) is not None for other in names)
+        names.append(f"{name}_{again + 1}" if again else name)
+    return names
+
+
+def snake(text: str) -> str:
+    """A lower-case name for a header or a file."""
+    name = re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")
     return name if re.match(r"[a-z]", name) else f"column_{name}".rstrip("_")
 
 

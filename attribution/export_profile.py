@@ -11,10 +11,11 @@ from attribution.archive import rows_file
 from attribution.contract import Export, read_contract
 from attribution.convert import Job, Outcome, convert
 from attribution.errors import Unreadable, UsageError
-from attribution.export_guess import as_yaml, guess
+from attribution.export_guess import as_yaml, guess, snake
 from attribution.landing import Landed, check_sidecar, rows_said, sha256_of
 from attribution.pseudonyms import People
 from attribution.quarantine import rejects
+from attribution.readers import FORMATS, format_of
 from attribution.settings import Folders, Settings
 from attribution.terminal import console, print_rows
 from attribution.warehouse import PARQUET, open_reader, quote
@@ -49,18 +50,20 @@ def profile(
         raise UsageError(f"doctor --export {path}: there is no such file")
     contract = read_contract(folders.contract)
     if name is None:
-        folder = path.absolute().parent
-        name = folder.name if folder.parent == folders.landing else None
+        folder = path.absolute().parent.resolve()
+        name = folder.name if folder.parent == folders.landing.resolve() else None
     elif name not in contract:
         raise UsageError(f"doctor --as {name}: the exports are {', '.join(contract)}")
     with tempfile.TemporaryDirectory() as temporary:
         if name in contract:
             return _known(folders, settings, contract, path, name, Path(temporary))
+        if format_of(path.name) is None:
+            raise UsageError(f"doctor --export {path}: its ending is none of {', '.join(FORMATS)}")
         try:
             found = guess(path, Path(temporary))
         except Unreadable as unreadable:
             raise UsageError(f"doctor --export {path}: {unreadable}") from None
-        return as_yaml(found, name or path.name.partition(".")[0].lower().replace("-", "_"))
+        return as_yaml(found, name or snake(path.name.partition(".")[0]))
 
 
 def _known(

@@ -67,20 +67,16 @@ def _list(chosen: argparse.Namespace) -> int:
 def _show(chosen: argparse.Namespace) -> int:
     from attribution import quarantine, verdicts
     from attribution.settings import Folders
+    from attribution.terminal import visible
 
     folders = Folders.from_environment()
     entry = verdicts.find(folders, chosen.id)
     said = entry["reason"] or f"{entry['rows_rejected']:,} of {entry['rows_read']:,} rows rejected"
     print(f"{entry['export']}/{entry['file']}: {said}")
     for reject in quarantine.rejects(folders, entry):
-        raw = "(not kept)" if reject["raw"] is None else _visible(reject["raw"])
+        raw = "(not kept)" if reject["raw"] is None else visible(reject["raw"])
         print(f"line {reject['line']}: {reject['reason']}: {raw}")
     return 0
-
-
-def _visible(text: str) -> str:
-    """A stranger's text, without power over the terminal."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _judge(chosen: argparse.Namespace) -> int:
@@ -115,9 +111,9 @@ def _erase(chosen: argparse.Namespace) -> int:
     customers = list(chosen.customers)
     if chosen.file is not None:
         try:
-            text = (
-                sys.stdin.read() if str(chosen.file) == "-" else chosen.file.read_text("utf-8-sig")
-            )
+            is_piped = str(chosen.file) == "-"
+            ids = sys.stdin.buffer.read() if is_piped else chosen.file.read_bytes()
+            text = ids.decode("utf-8-sig")
         except (OSError, UnicodeError) as error:
             raise UsageError(f"erase: --file {chosen.file}: {error}") from None
         customers += [line.strip() for line in text.splitlines() if line.strip()]
@@ -143,9 +139,11 @@ def _rollback(chosen: argparse.Namespace) -> int:
     from attribution import publish
     from attribution.runs import lock
     from attribution.settings import Folders
+    from attribution.telling import retell
 
     folders = Folders.from_environment()
     with lock(folders):
         run_id = publish.rollback(folders, chosen.to)
+        retell(folders)
     print(f"{folders.publish / 'current'} -> {run_id}")
     return 0

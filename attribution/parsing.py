@@ -14,6 +14,8 @@ from attribution.contract import EPOCHS, Export
 from attribution.warehouse import literal
 
 OFFSET = r"\d:\d\d(:\d\d(\.\d+)?)?\s*([Zz]|[Uu][Tt][Cc]|[+-](0\d|1[0-4])(:?\d\d){0,2})$"
+# the engine reads no offset after minutes
+NO_SECONDS = r"^(\S+[Tt\s]\s*\d+:\d\d)(\s*[^\d:.\s].*)$"
 ISO = "????-??-??T??:??:?[0-9]Z"  # as most times are written; told far sooner than the others
 LOCAL = r"\d[\d/-]*([Tt\s]+\d[\d:.]*)?"
 PER_SECOND = dict(zip(EPOCHS, (1_000_000, 1_000, 1), strict=True))
@@ -87,11 +89,13 @@ def utc(export: Export, text: str, kind: str) -> str:
             return f"make_timestamp(epoch_us({parsed}))"
         return _from_zone(export, parsed)
     # only texts with an offset are cast so: one that names a zone would move all rows below it
-    with_offset = f"make_timestamp(epoch_us(try_cast({text} as timestamptz)))"
+    iso = f"make_timestamp(epoch_us(try_cast({text} as timestamptz)))"
+    whole = f"regexp_replace({text}, {literal(NO_SECONDS)}, '\\1:00\\2')"
+    with_offset = f"make_timestamp(epoch_us(try_cast({whole} as timestamptz)))"
     # and only texts without: the engine drops an offset that it is not asked for
     local = _from_zone(export, f"try_cast({text} as timestamp)")
     return (
-        f"case when {text} glob {literal(ISO)} then {with_offset} "
+        f"case when {text} glob {literal(ISO)} then {iso} "
         f"when regexp_full_match({text}, {literal(LOCAL)}) then {local} "
         f"when regexp_matches({text}, {literal(OFFSET)}) then {with_offset} end"
     )

@@ -130,15 +130,17 @@ def erase(line: Line, identifiers: Sequence[str]) -> Figures:
     with lock(line.folders):
         _empty(line.folders)
         shutil.rmtree(line.folders.publish / "candidate", ignore_errors=True)
+        is_out = versions.current(line.folders.publish) is not None
+        kept = _as_published(line).settings if is_out else line.settings
         receipt = erase_from_state(
             line.folders,
             line.settings,
             read_contract(line.folders.contract),
-            hmac_key(line.settings),
+            hmac_key(kept),
             identifiers,
             lambda done, total, what: line.progress("erase", done, total, what),
         )
-        if versions.current(line.folders.publish):
+        if is_out:
             try:
                 _take_all(_as_published(line))
             except AttributionError as error:

@@ -157,7 +157,7 @@ def _before(folder: Path, run_date: str) -> Path:
 
 def read_manifest(version_folder: Path) -> dict[str, Any]:
     try:
-        manifest: dict[str, Any] = json.loads((version_folder / "manifest.json").read_text())
+        manifest: dict[str, Any] = json.loads((version_folder / "manifest.json").read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise PublishError(f"publish: no whole version: {one_line(error)}; run `stage`") from None
     return manifest
@@ -287,7 +287,8 @@ def _write_manifest(candidate: Path, manifest: dict[str, Any]) -> None:
     for path in paths:
         manifest["files"][str(path.relative_to(candidate))] = _sha256(path)
     document = candidate / "manifest.json"
-    document.write_text(json.dumps(manifest, indent=1, ensure_ascii=False, default=str) + "\n")
+    text = json.dumps(manifest, indent=1, ensure_ascii=False, default=str)
+    document.write_text(text + "\n", encoding="utf-8")
     for path in [*paths, document]:
         path.chmod(0o444)
         with path.open("rb") as written:

@@ -4,6 +4,7 @@ as its reader's screen and its words stay text. The template draws them.
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping
 from datetime import date, timedelta
@@ -28,7 +29,8 @@ def dot_plot(facts: Facts, scope: Scope) -> dict[str, Any]:
     }
     order = credit.get(facts.default_model) or credit[YARDSTICK]
     top = max((max(r.share, r.high or 0) for rows in credit.values() for r in rows), default=1.0)
-    step = next(s for s in (0.01, 0.02, 0.05, 0.1, 0.2, 0.25, 1) if top / s <= 6)
+    steps = (0.01, 0.02, 0.05, 0.1, 0.2, 0.25)  # shares that may be negative may exceed all of them
+    step = next((step for step in steps if top / step <= 6), math.ceil(top / 6))
     end = max(step, -(-top // step) * step)
     by_name = {m: {r.channel: r for r in rows} for m, rows in credit.items()}
     names = [row.channel for row in order]

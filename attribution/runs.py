@@ -97,7 +97,7 @@ class RunRecord:
     @classmethod
     def read(cls, folders: Folders) -> RunRecord:
         try:
-            return cls(**json.loads(_file(folders).read_text()))
+            return cls(**json.loads(_file(folders).read_text("utf-8")))
         except FileNotFoundError:
             return cls()
         except (OSError, ValueError, TypeError) as error:
@@ -129,14 +129,14 @@ class RunRecord:
 
     def write(self, folders: Folders) -> None:
         half = _file(folders).with_suffix(".tmp")
-        half.write_text(json.dumps(asdict(self), indent=1, ensure_ascii=False))
+        half.write_text(json.dumps(asdict(self), indent=1, ensure_ascii=False), "utf-8")
         half.replace(_file(folders))
 
 
 def history(folders: Folders) -> list[dict[str, Any]]:
     """Runs that ended, oldest first: what came of them, how long they took, what was said."""
     try:
-        runs = json.loads((folders.state / "runs.json").read_text())
+        runs = json.loads((folders.state / "runs.json").read_text("utf-8"))
     except (OSError, ValueError):
         return []  # none yet; or nothing that a night should stop for
     return runs if isinstance(runs, list) else []
@@ -146,7 +146,7 @@ def remember(folders: Folders, run: dict[str, Any]) -> None:
     """Add a run to the history; one that ended before, and was taken up again, is replaced."""
     others = [other for other in history(folders) if other["run"] != run["run"]]
     half = folders.state / "runs.json.tmp"
-    half.write_text(json.dumps([*others, run][-KEPT:], indent=1, ensure_ascii=False))
+    half.write_text(json.dumps([*others, run][-KEPT:], indent=1, ensure_ascii=False), "utf-8")
     half.replace(folders.state / "runs.json")
 
 

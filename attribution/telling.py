@@ -19,7 +19,7 @@ from typing import Any
 from attribution import logs, webhook
 from attribution.errors import AttributionError, GateRefused, Stopped
 from attribution.metrics import write_metrics
-from attribution.runs import STEPS, RunRecord, lock, remember
+from attribution.runs import STEPS, RunRecord, history, lock, remember
 from attribution.settings import Folders, one_line
 
 log = logging.getLogger(__name__)
@@ -103,12 +103,23 @@ def _tell(
         with _harmless("history"):
             remember(folders, run)
         with _harmless("metrics"):
-            metrics = os.environ.get("ATTRIBUTION_METRICS")
-            write_metrics(Path(metrics or folders.state / "metrics.prom"), folders, run)
+            write_metrics(_metrics(folders), folders, run)
     url = os.environ.get("ATTRIBUTION_WEBHOOK_URL")
     if url and outcome != "stopped":
         with _harmless("webhook"):
             _post(url, run, said)
+
+
+def retell(folders: Folders) -> None:
+    """Metrics anew, where another version was published without a run."""
+    runs = history(folders)
+    if runs:
+        with _harmless("metrics"):
+            write_metrics(_metrics(folders), folders, runs[-1])
+
+
+def _metrics(folders: Folders) -> Path:
+    return Path(os.environ.get("ATTRIBUTION_METRICS") or folders.state / "metrics.prom")
 
 
 def _summary(

@@ -49,15 +49,20 @@ def progress() -> Iterator[Report]:
 
 def print_rows(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """A table: the first column reads to the left, numbers to the right."""
-    console().print(title, soft_wrap=True)
+    console().print(visible(title), soft_wrap=True)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for number, name in enumerate(header):
         first = number == 0
         justify: JustifyMethod = "left" if first else "right"
-        table.add_column(name, justify=justify, overflow="fold", no_wrap=first)
+        table.add_column(name, justify=justify, overflow="fold", min_width=0 if first else 8)
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(visible, row))
     console().print(table)
+
+
+def visible(text: str) -> str:
+    """A stranger's text, without power over the terminal."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def number(value: float | None, form: str = ",.1f") -> str:

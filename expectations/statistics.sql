@@ -65,13 +65,22 @@ heuristics as (
 balances as (
 
     select
-        goal || ': ' || case state when -1 then '(start) against the ends' else channel end as subject,
-        cast(case when state = -1 then ends else entered end as double) as entered,
+        goal || ': ' || channel as subject,
+        cast(entered as double) as entered,
         cast(left_again as double) as left_again
     from flows
-    left join staging.stg_channels on state = channel_index
-    left join (select goal, sum(entered) as ends from flows where state < -1 group by goal) using (goal)
-    where state >= -1
+    inner join staging.stg_channels on state = channel_index
+
+    union all
+
+    -- of a goal whose conversions touched nothing, too
+    select
+        goals.goal || ': (start) against the ends',
+        cast(coalesce(sum(case when state < -1 then entered end), 0) as double),
+        cast(coalesce(sum(case when state = -1 then left_again end), 0) as double)
+    from goals
+    left join flows using (goal)
+    group by goals.goal
 
     union all
 

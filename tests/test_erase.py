@@ -1,5 +1,6 @@
 """A customer leaves: no byte of theirs stays, nobody else loses any, and they stay away."""
 
+import io
 import json
 import shutil
 import signal
@@ -26,6 +27,7 @@ from faults import (
 from attribution import archive
 from attribution.conform import BLANKS
 from attribution.pseudonyms import People, bare, pseudonym
+from attribution.suppression import people
 
 BROKEN = (
     "touchpoint_id,customer_id,occurred_at,channel\n"
@@ -264,7 +266,9 @@ def test_erasing_before_anything_was_published_needs_no_run(home: Home) -> None:
     assert not home.current.exists()
 
 
-def test_erase_takes_ids_from_a_file_and_refuses_none(home: Home, tmp_path: Path) -> None:
+def test_erase_takes_ids_from_a_file_and_refuses_none(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     land_small_world(home)
     home.must("load")
     ids = tmp_path / "ids"
@@ -272,6 +276,11 @@ def test_erase_takes_ids_from_a_file_and_refuses_none(home: Home, tmp_path: Path
     ids.write_bytes(b"\xef\xbb\xbfk1\r\n\n\xe2\x80\x8bk2\n")
     assert json.loads(home.must("erase", "--file", str(ids)).stdout)["customers"] == 2
     assert home.warehouse("select count(*) from raw.conversions") == [(2,)]
+    piped = io.TextIOWrapper(io.BytesIO("\ufeffMüller\n".encode()), encoding="latin-1")
+    monkeypatch.setattr(sys, "stdin", piped)
+    home.must("erase", "--file", "-")
+    stored = People(KEY.encode()).stored("Müller")
+    assert people(folders(home), KEY.encode()).knows_erased(stored)
     for arguments in (["erase"], ["erase", "--file", str(tmp_path / "none")]):
         done = home.main(*arguments)
         assert done.returncode == 2
@@ -318,6 +327,29 @@ def test_an_export_of_a_former_contract_is_erased_too(home: Home, tmp_path: Path
     assert home.warehouse("select visit_no from raw.visits order by 1") == [("2",), ("4",)]
 
 
+def test_nobody_is_erased_under_another_key(home: Home) -> None:
+    """The receipt would speak of people who are others there."""
+    land_small_world(home)
+    home.must("load")
+    done = home.main("erase", "k1", environment={"ATTRIBUTION_HMAC_KEY": "another"})
+    assert done.returncode == 1
+    assert "nobody was erased: set the ATTRIBUTION_HMAC_KEY" in done.stderr
+    assert not (home.path / "state" / "receipts").exists()
+    home.must("erase", "k1")
+    assert home.warehouse("select count(*) from raw.touchpoints") == [(2,)]
+
+
+def test_ids_that_stay_as_they_are_are_erased_as_they_are(home: Home) -> None:
+    land_small_world(home)
+    plain = ("--set", "pseudonymise=false", "--set", "models=[last_touch]")
+    home.must("run", *plain)
+    receipt = json.loads(home.must("erase", "k1").stdout)
+    assert receipt["rows"]["touchpoints"] == 2
+    assert home.warehouse("select distinct customer_id from raw.touchpoints order by 1") == [
+        ("k2",), ("v3",)
+    ]  # fmt: skip
+
+
 def test_blanks_around_an_id_are_those_that_the_load_strips() -> None:
     everything = [chr(i) for i in range(1, 0x11000) if not 0xD800 <= i < 0xE000]
     with duckdb.connect() as con:
@@ -342,10 +374,10 @@ def test_blanks_around_an_id_are_those_that_the_load_strips() -> None:
     ],
 )
 def test_whoever_was_erased_is_known_in_a_text_of_any_shape(text: str, delimiter: str) -> None:
-    people = People(KEY.encode(), b"salt")
-    erased = replace(people, suppressed=frozenset([people.token(people.stored("cust-1"))]))
+    nobody = People(KEY.encode(), b"salt")
+    erased = replace(nobody, suppressed=frozenset([nobody.token(nobody.stored("cust-1"))]))
     assert erased.knows_erased(text, delimiter)
-    assert not people.knows_erased(text, delimiter)
+    assert not nobody.knows_erased(text, delimiter)
     assert not erased.knows_erased(text.replace("cust", "just"), delimiter)
 
 

@@ -2,6 +2,7 @@
 
 import gzip
 import io
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,144 @@ def test_a_day_that_may_be_a_month_is_called_ambiguous(home: Home) -> None:
     assert "date_format: '%m/%d/%Y'" in text
 
 
+DECIMAL = "decimal(18,4)"
+
+
+@pytest.mark.parametrize(
+    ("content", "types", "rows"),
+    [
+        # one number format is looked for that fits all columns
+        (
+            "nr;betrag;menge\na;1.234,50;2,5\nb;12,50-;1\n",
+            ["varchar", DECIMAL, DECIMAL],
+            ["a 1234.5 2.5", "b -12.5 1"],
+        ),
+        # codes keep their zeros, six digits are no day
+        (
+            "plz,monat,rate\n01067,202601,0.0000012\n90402,202602,1.5\n",
+            ["varchar", "bigint", "decimal(18,7)"],
+            ["01067 202601 0.0000012", "90402 202602 1.5"],
+        ),
+        # what contradicts the other columns stays text
+        (
+            'a,b,c\n1.5,"2,5",1\n3.25,"7,75",2\n',
+            [DECIMAL, "varchar", "bigint"],
+            ["1.5 2,5 1", "3.25 7,75 2"],
+        ),
+        (
+            "day,other,x\n31.01.2026,2026-01-31,1\n",
+            ["date", "varchar", "bigint"],
+            ["2026-01-31 2026-01-31 1"],
+        ),
+        # names that YAML or SQL would take for something else, twice, or with signs in them
+        (
+            'no,true,Betrag [EUR],"Umsatz, netto",a-b,a b,#\n1,2,3,4,5,6,7\n',
+            ["varchar", *["bigint"] * 6],
+            ["1 2 3 4 5 6 7"],
+        ),
+        # a comma within fields does not part them
+        ("Konto;Umsatz, netto\nx;2,5\ny;3,25\n", ["varchar", DECIMAL], ["x 2.5", "y 3.25"]),
+        # persons are texts, and leads are a number
+        (
+            "date,leads,useragent,lead_no\n2026-01-01,7,curl,11\n",
+            ["date", "bigint", "varchar", "varchar"],
+            ["2026-01-01 7 curl HIDDEN"],
+        ),
+    ],
+)
+def test_what_is_proposed_reads_what_stands_there(
+    home: Home, content: str, types: list[str], rows: list[str]
+) -> None:
+    home, entry = load_as_proposed(home, content.encode(), ".csv")
+    assert list(kinds(entry).values()) == types
+    columns = ", ".join(f'"{name}"' for name in kinds(entry))
+    hidden = [name in entry["config"]["meta"]["pseudonyms"] for name in kinds(entry)]
+    found = home.warehouse(f"select {columns} from raw.unknown order by _row")
+    read = [
+        " ".join(
+            "HIDDEN" if is_hidden else f"{v.normalize():f}" if isinstance(v, Decimal) else str(v)
+            for v, is_hidden in zip(row, hidden, strict=True)
+        )
+        for row in found
+    ]
+    assert read == rows
+
+
+@pytest.mark.parametrize(
+    ("text", "decimal"),
+    [("id;betrag\n1;1.500\n2;22.750\n", ","), ("id,amount\na,1.500\nb,22.750\n", ".")],
+)
+def test_a_sign_that_may_part_thousands_or_decimals_is_called_ambiguous(
+    home: Home, text: str, decimal: str
+) -> None:
+    path = home.path / "unknown.csv"
+    path.write_text(text)
+    said = proposal(home, path)
+    assert ("decimal: ','" in said) == (decimal == ",")
+    if decimal == ",":
+        assert "AMBIGUOUS: the sign in 22.750 may part thousands or decimals" in said
+    path.write_text(text.replace("22.750", "22.75"))
+    assert "AMBIGUOUS" not in proposal(home, path)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("2026-01-31 Besuche.csv", "- name: column_2026_01_31_besuche"),
+        ("ünï.csv", "- name: n"),
+        ("x y'z.csv", "- name: x_y_z"),
+    ],
+)
+def test_any_file_has_a_name_that_the_contract_takes(home: Home, name: str, said: str) -> None:
+    path = home.path / name
+    path.write_text("a,b\n1,2\n")
+    assert said in proposal(home, path)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("x.tsv", "a\tb\n1\t2\n", "its ending is none of .csv"),
+        ("x.json", '{"2026-01-01": []}', "holds no JSON records"),
+        ("x.json", "[1, 2, 3]", "holds no JSON records"),
+        ("x.jsonl", '{\n "a": 1\n}\n', "holds no JSON records"),
+    ],
+)
+def test_what_no_contract_could_load_is_not_proposed(
+    home: Home, name: str, content: str, said: str
+) -> None:
+    (home.path / name).write_text(content)
+    done = home.main("doctor", "--export", str(home.path / name))
+    assert done.returncode == 2
+    assert said in done.stderr
+
+
+def test_lines_of_json_that_begin_with_a_list_are_lines(home: Home) -> None:
+    path = home.path / "unknown.jsonl"
+    path.write_text('{"tags": ["a"], "visit_id": 1}\n{"tags": [], "visit_id": 2}\n')
+    said = proposal(home, path)
+    assert "json_layout" not in said
+    assert "name: visit_id" in said
+
+
+def test_ids_of_persons_in_parquet_are_texts_for_pseudonyms(home: Home) -> None:
+    sink = io.BytesIO()
+    pq.write_table(pa.table({"customer_id": [4711, 12], "visits": [1, 2]}), sink)
+    home, entry = load_as_proposed(home, sink.getvalue(), ".parquet")
+    assert kinds(entry) == {"customer_id": "varchar", "visits": "bigint"}
+    assert entry["config"]["meta"]["pseudonyms"] == ["customer_id"]
+
+
+def test_a_landed_file_is_known_by_whatever_way_leads_there(home: Home) -> None:
+    home.land("conversions", "a.csv", GOOD)
+    (home.path / "linked").symlink_to(home.path / "landing")
+    for way in ("linked/conversions/a.csv", "landing/../landing/conversions/a.csv"):
+        assert (
+            "conversions: 2 rows read"
+            in home.must("doctor", "--export", str(home.path / way)).stdout
+        )
+
+
 @pytest.mark.parametrize("ending", [".json", ".json.gz"])
 def test_objects_of_arrays_are_known_by_their_look(home: Home, ending: str) -> None:
     text = (
@@ -111,7 +250,7 @@ def test_utf_16_and_parquet(home: Home) -> None:
     text = proposal(home, path)
     assert "encoding: utf-16" in text
     assert 'delimiter: "\\t"' in text
-    assert "header: Straße" in text
+    assert 'header: "Straße"' in text
     sink = io.BytesIO()
     pq.write_table(pa.table({"id": [1], "at": pa.array([0], pa.timestamp("us"))}), sink)
     home, entry = load_as_proposed(home, sink.getvalue(), ".parquet")

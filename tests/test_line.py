@@ -243,14 +243,15 @@ def test_two_hundred_channels_each_with_its_own_conversion(after_run: Home) -> N
     assert max(shares) == pytest.approx(min(shares), rel=1e-9)
 
 
-def test_every_conversion_unattributed_is_still_credited(home: Home) -> None:
+@pytest.mark.parametrize("nulls", ["use", "ignore"])
+def test_every_conversion_unattributed_is_still_credited(home: Home, nulls: str) -> None:
     home.land(
         "touchpoints",
         "t.csv",
         "touchpoint_id,customer_id,occurred_at,channel\nt1,k9,2026-01-01,search\n",
     )
     home.land("conversions", "c.csv", "conversion_id,customer_id,converted_at\nc1,k1,2026-01-07\n")
-    home.must("run")
+    home.must("run", "--set", f"markov_nulls={nulls}")
     rows = home.published("select model, channel, credit::double from conversion_credit")
     assert sorted(rows) == sorted(
         (model, "(unattributed)", 1.0)

@@ -286,6 +286,10 @@ def test_an_offset_that_is_not_understood_is_not_dropped(loader: Loader, zone: s
         "2026-06-01T10:00:00+02:00:00": datetime(2026, 6, 1, 8),
         "2026-06-01 10:00:00 utc": datetime(2026, 6, 1, 10),
         "2026-06-01T10:00:00.5-0330": datetime(2026, 6, 1, 13, 30, 0, 500_000),
+        "2026-06-01T10:00Z": datetime(2026, 6, 1, 10),
+        "2026-06-01 10:00+01:00": datetime(2026, 6, 1, 9),
+        "2026-06-01T10:00-0330": datetime(2026, 6, 1, 13, 30),
+        "2026-06-01 10:00 UTC": datetime(2026, 6, 1, 10),
     }
     ends = ("+2", "-5", " CET", " GMT", " UTC+2", " Europe/Berlin", "+02:00:00 utc", " a", "−05:00",
             "+99:00", "-15:00")  # fmt: skip

@@ -41,6 +41,9 @@ def test_a_lost_warehouse_is_built_anew_to_the_same_hashes(two_nights: Home, los
         assert "attribution rebuild" in doctor.stdout
     else:
         warehouse.unlink()
+        doctor = home.main("doctor")
+        assert doctor.returncode == 1
+        assert "FAIL  archive: holds 3 files that the warehouse lacks" in doctor.stdout
         lost = home.main("run")
         assert lost.returncode == 1
         assert "attribution rebuild" in lost.stderr

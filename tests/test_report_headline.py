@@ -396,6 +396,12 @@ def test_segments_are_shown_by_a_model_that_was_fitted_to_them() -> None:
         assert _segments_model(con) == "linear"
 
 
+def test_shares_beyond_all_measure_are_drawn() -> None:
+    """Of games whose shares may be negative, with two replicate groups."""
+    rows = [row("a", None, 2.5, -4.0, 7.2), row("b", None, -1.5, -9.0, 0.0)]
+    assert "720" not in page(world([], rows=rows))  # the axis ends, and nothing stops
+
+
 def test_who_chose_a_goal_is_not_told_to_choose_one() -> None:
     facts = world([])
     rows = facts.credit[None]["last_touch"]

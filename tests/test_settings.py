@@ -155,6 +155,7 @@ def test_declared_contract_is_valid_and_matches_the_interface() -> None:
 def test_every_problem_of_a_contract_is_listed_at_once(tmp_path: Path) -> None:
     path = tmp_path / "_exports.yml"
     meta = {"required": ["nobody"], "delimiter": ";;", "time_zone": "Mars", "encodng": "utf-8"}
+    meta["pseudonyms"] = ["b"]
     columns = [{"name": "Big", "data_type": "varchar"}, {"name": "b", "data_type": "money"}]
     table = {"name": "visits", "config": {"meta": meta}, "columns": columns}
     path.write_text(yaml.safe_dump({"sources": [{"name": "exports", "tables": [table]}]}))
@@ -162,7 +163,8 @@ def test_every_problem_of_a_contract_is_listed_at_once(tmp_path: Path) -> None:
         read_contract(path)
     message = str(refused.value)
     assert "\n" not in message
-    for part in ("encodng", "nobody", "delimiter", "time_zone", "Big", "visits.b: data_type"):
+    for part in ("encodng", "nobody", "delimiter", "time_zone", "Big", "visits.b: data_type",
+                 "visits: pseudonyms names `b`, whose data_type is not varchar"):  # fmt: skip
         assert part in message
 
 

@@ -6,6 +6,8 @@ import json
 import logging
 import os
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -23,6 +25,7 @@ from attribution.errors import BuildError, GateRefused, LoadError, Stopped
 from attribution.runs import KEPT, STEPS, RunRecord, history, lock, remember
 from attribution.settings import Folders
 from attribution.telling import told
+from attribution.terminal import print_rows
 from attribution.transform import _log
 
 HOOK = "token-of-the-webhook"
@@ -264,6 +267,57 @@ def test_a_published_run_stands_in_status_metrics_and_history(bank: Home) -> Non
     assert "Runs, newest first" in shown
     for step in STEPS:
         assert step in shown
+
+
+def test_after_a_rollback_metrics_are_of_the_version_that_is_published(after_run: Home) -> None:
+    after_run.must("run", "--date", "2026-01-04")
+    found = metrics(after_run.path / "state" / "metrics.prom")
+    assert found["published_run_date_timestamp_seconds", ()] == 1767484800  # 4 January
+    after_run.must("rollback")
+    found = metrics(after_run.path / "state" / "metrics.prom")
+    assert found["published_run_date_timestamp_seconds", ()] == 1767571200
+    assert found["last_run_outcome", ("published",)] == 1
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_a_terminal_without_signs_stops_nothing_and_files_are_utf_8(
+    bank: Home, tmp_path: Path, encoding: str
+) -> None:
+    environment = bank.environment | {
+        "PYTHONIOENCODING": encoding, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0",
+    }  # fmt: skip
+    shown = subprocess.run(
+        [sys.executable, "-m", "attribution", "status"],
+        env=environment, capture_output=True, check=False,
+    )  # fmt: skip
+    assert shown.returncode == 0, shown.stderr
+    code = (
+        "import sys; from pathlib import Path; from attribution.runs import RunRecord; "
+        "from attribution.settings import Folders; "
+        "from attribution.publish import _write_manifest; "
+        "folders = Folders.from_environment(); folders.state.mkdir(); "
+        "RunRecord(run='Über', started_at='').write(folders); "
+        "_write_manifest(folders.state, {'run_id': '€', 'files': {}})"
+    )
+    home = Home(tmp_path)
+    written = subprocess.run(
+        [sys.executable, "-c", code], env=environment | home.environment, check=False
+    )
+    assert written.returncode == 0
+    assert "Über" in (tmp_path / "state" / "run.json").read_text("utf-8")
+    assert "€" in (tmp_path / "state" / "manifest.json").read_text("utf-8")
+
+
+def test_a_table_shows_its_figures_beside_a_long_name_and_no_stranger_writes_to_the_screen(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    print_rows(
+        "title\x1b[31m", ["channel", "credit"], [["n" * 300, "12.5"], ["a\x1b]0;b\x07\n", "1"]]
+    )
+    shown = capsys.readouterr().out
+    assert "12.5" in shown
+    assert "\x1b" not in shown
+    assert r"a\x1b]0;b\x07\n" in shown
 
 
 def test_a_failed_run_is_told_as_json_and_leaves_the_version(

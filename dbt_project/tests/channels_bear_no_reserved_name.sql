@@ -7,4 +7,4 @@ from (
     union all
     select channel from {{ ref('stg_spend') }}
 ) as channels
-where channel in ('(unattributed)', '(organic)', '(start)', '(conversion)', '(null)')
+where channel in ('(unattributed)', '(baseline)', '(organic)', '(start)', '(conversion)', '(null)')

@@ -1,5 +1,6 @@
-{#- What a holdout test measured, beside what the ladder says of the same channel. -#}
-select
+{#- What a holdout test measured, beside what the ladder says of the same channel; two that measured the
+    same say the same. -#}
+select distinct
     goal,
     channel,
     lift,

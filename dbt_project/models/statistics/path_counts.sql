@@ -12,6 +12,7 @@ with journey_paths as (
         max(conversions) as conversions,
         max(case when conversions = 0 then fit_weight else 0 end) as nulls,
         max(converted_at) as converted_at,
+        count(*) as touches,
         {{ joined_in_order("cast(channel_index as string)", " ", "position") }} as path
     from {{ ref('journey_touchpoints') }}
     where fit_weight > 0
@@ -56,6 +57,7 @@ examples as (
         journey_paths.path,
         journey_paths.customer_key,
         journey_paths.goal,
+        max(journey_paths.touches) as touches,
         min(journey_paths.journey_start) as journey_start
     from journey_paths
     inner join counted
@@ -68,10 +70,13 @@ examples as (
 
 ),
 
--- the paths are long, and here they are repeated by the square of their touches: by number
+-- the paths are long, and here they are repeated by the square of their touches: by number, and without
+-- those so long that nobody else took them but for one touch
 numbered as (
 
-    select *, row_number() over (order by path) as path_number from examples
+    select *, row_number() over (order by path) as path_number
+    from examples
+    where touches <= 200
 
 ),
 
