@@ -296,8 +296,8 @@ def test_a_terminal_without_signs_stops_nothing_and_files_are_utf_8(
         "from attribution.settings import Folders; "
         "from attribution.publish import _write_manifest; "
         "folders = Folders.from_environment(); folders.state.mkdir(); "
-        "RunRecord(run='Über', started_at='').write(folders); "
-        "_write_manifest(folders.state, {'run_id': '€', 'files': {}})"
+        r"RunRecord(run='\u00dcber', started_at='').write(folders); "
+        r"_write_manifest(folders.state, {'run_id': '\u20ac', 'files': {}})"
     )
     home = Home(tmp_path)
     written = subprocess.run(
