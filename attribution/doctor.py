@@ -10,7 +10,7 @@ import duckdb
 
 from attribution import archive, publish, verdicts
 from attribution.contract import read_contract
-from attribution.errors import AttributionError, LoadError
+from attribution.errors import ArchiveError, AttributionError, LoadError
 from attribution.ledger import check_key
 from attribution.settings import Folders, hmac_key, load_settings, one_line
 from attribution.warehouse import columns_of, open_warehouse, quote, scalar
@@ -67,17 +67,24 @@ def _query_warehouse(folders: Folders) -> None:
 
 
 def _compare_archive(folders: Folders) -> None:
-    """Whether the warehouse holds the files that the archive does; a load would refuse another."""
-    known = {(e["export"], e["sha256"]) for e in archive.entries(folders) if e["state"] == "loaded"}
+    """Whether the warehouse holds the files that the archive does, of the exports there are."""
     here: set[tuple[str, str]] = set()
     try:
+        contract = read_contract(folders.contract)
+        known = {
+            (entry["export"], entry["sha256"])
+            for entry in archive.entries(folders)
+            if entry["state"] == "loaded" and entry["export"] in contract
+        }
         if folders.warehouse.exists():
             settings = load_settings(folders.dbt_project)
             with open_warehouse(folders, settings, read_only=True) as con:
                 if columns_of(con, "raw", "_files"):
                     here = set(con.execute("select export, sha256 from raw._files").fetchall())
-    except (duckdb.Error, AttributionError):
-        return  # the question about the warehouse says what it has
+    except ArchiveError:
+        raise
+    except (OSError, duckdb.Error, AttributionError):
+        return  # the questions about contract and warehouse say what they have
     if known - here:
         raise AttributionError(
             f"holds {len(known - here)} files that the warehouse lacks: `attribution rebuild` "

@@ -200,7 +200,7 @@ def as_yaml(found: Guess, name: str) -> str:
         "          meta:",
     ]
     for key, value in found.meta.items():
-        if META[key] != value:
+        if META[key] != value or found.notes.get(key, "").startswith("AMBIGUOUS"):
             note = f"   # {' '.join(found.notes[key].split())}" if key in found.notes else ""
             lines.append(f"            {key}: {_scalar(value)}{note}")
     lines.append("            required: []   # without which columns is a row worth nothing?")
@@ -273,7 +273,7 @@ def _look(name: str, values: list[str]) -> Look:
         epoch := _epoch(values)
     ):
         return Look("timestamp", f"{rests}: {epoch}", "time_format", (epoch,))
-    if MAYBE_ID.search(name):
+    if MAYBE_ID.search(name) or PERSON.search(name):
         return Look("varchar", rests)
     if all(INTEGER.fullmatch(value) for value in values):
         return Look("bigint", rests)
@@ -321,8 +321,10 @@ def _names(headers: Sequence[str]) -> list[str]:
         name = snake(header_)
         if not isinstance(yaml.safe_load(name), str):
             name = f"column_{name}"
-        again = sum(re.fullmatch(rf"{name}(_\d+)?", other) is not None for other in names)
-        names.append(f"{name}_{again + 1}" if again else name)
+        number = 1
+        while (f"{name}_{number}" if number > 1 else name) in names:
+            number += 1
+        names.append(f"{name}_{number}" if number > 1 else name)
     return names
 
 

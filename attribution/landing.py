@@ -85,7 +85,7 @@ def _sort_in(found: Landing, export: Export, path: Path) -> None:
         found.refused.append(f"{name}: its name is not UTF-8: rename it")
     elif export.sidecar == "required" and not any(_sidecar(path, e).exists() for e in SIDECARS):
         found.waiting.append(f"{name} has no sidecar yet")
-    elif 0 <= time.time() - path.stat().st_mtime < export.settle_seconds:
+    elif abs(time.time() - path.stat().st_mtime) < export.settle_seconds:
         found.waiting.append(f"{name} is younger than settle_seconds")
     else:
         found.files.append((export, path))

@@ -14,6 +14,8 @@ from attribution.convert import Outcome
 from attribution.errors import AttributionError, LoadError
 from attribution.landing import Landed, file_id
 from attribution.pseudonyms import key_id
+from attribution.quarantine import apart
+from attribution.readers import format_of
 from attribution.settings import Folders, Settings
 from attribution.warehouse import PARQUET, columns_of, open_warehouse, quote, scalar, transaction
 
@@ -48,24 +50,27 @@ class Ledger:
         return state not in (None, "replaced", "requeued")
 
     def follow(self, landed: Sequence[Landed]) -> None:
-        """Note known files that lie under another name now, as where a source rotates them: what
-        comes under the former name is no correction of them.
+        """Set known files apart that lie under another name now, as where a source rotates them:
+        what comes under any of their names is no correction of them, be it months later.
+
+        Apart by `@` and their hash, behind the name that they came with.
         """
-        names: dict[tuple[str, str], list[str]] = {}
+        names: dict[tuple[str, str], set[str]] = {}
         for file in landed:
-            names.setdefault((file.export.name, file.sha256), []).append(file.name)
+            if format_of(file.name):  # a copy that nothing reads moved nowhere
+                names.setdefault((file.export.name, file.sha256), set()).add(file.name)
         moved = [
-            entry | {"file": found[0]}
+            entry | {"file": f"{entry['file']}{apart(entry['sha256'])}"}
             for entry in read_entries(self.con, "state = 'loaded'", [])
             if (found := names.get((entry["export"], entry["sha256"])))
             and entry["file"] not in found
+            and not entry["file"].endswith(apart(entry["sha256"]))
         ]
         if moved:
             with transaction(self.con):
                 for entry in moved:
                     insert_entry(self.con, entry)
                 archive.append(self.folders, moved)
-            self._loaded |= {(entry["export"], entry["file"]) for entry in moved}
 
     def take(self, landed: Landed, outcome: Outcome) -> None:
         """Rows and entry of a file in one transaction; new bytes of an old name replace its rows.
@@ -210,8 +215,8 @@ def _check_keys(folders: Folders, lacking: set[tuple[str, str]]) -> None:
         )
 
 
-def _stand(entry: dict[str, Any]) -> tuple[str, str | None, str | None]:
-    return entry["state"], entry["verdict"], entry["archive_sha256"]
+def _stand(entry: dict[str, Any]) -> tuple[str, str, str | None, str | None]:
+    return entry["file"], entry["state"], entry["verdict"], entry["archive_sha256"]
 
 
 def _take_again(

@@ -21,7 +21,6 @@ LOCAL = r"\d[\d/-]*([Tt\s]+\d[\d:.]*)?"
 PER_SECOND = dict(zip(EPOCHS, (1_000_000, 1_000, 1), strict=True))
 TRUE = ("true", "t", "yes", "y", "1", "1.0")  # the last as a column of numbers with gaps has it
 FALSE = ("false", "f", "no", "n", "0", "0.0")
-EXACT = 2**53  # beyond it a float may have lost digits
 FAR = 10**17  # microseconds: three thousand years
 CLOCK_SHIFTS = (60, 30)  # minutes: Lord Howe Island shifts its clocks by half an hour
 
@@ -35,7 +34,8 @@ def as_text(column: str, kind: str) -> str:
     text = f"{column}::varchar"
     if kind not in ("DOUBLE", "FLOAT") and not kind.startswith("DECIMAL"):
         return text
-    is_whole = f"{column} = trunc({column}) and abs({column}) < {EXACT}"
+    exact = 2**24 if kind == "FLOAT" else 2**53  # beyond it digits may be lost
+    is_whole = f"{column} = trunc({column}) and abs({column}) < {exact}"
     return f"case when {is_whole} then {column}::bigint::varchar else {text} end"
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from functools import partial
@@ -131,7 +131,10 @@ def erase(line: Line, identifiers: Sequence[str]) -> Figures:
         _empty(line.folders)
         shutil.rmtree(line.folders.publish / "candidate", ignore_errors=True)
         is_out = versions.current(line.folders.publish) is not None
-        kept = _as_published(line).settings if is_out else line.settings
+        kept = line.settings
+        if is_out:
+            with suppress(AttributionError):  # a damaged version keeps nobody from being erased
+                kept = _as_published(line).settings
         receipt = erase_from_state(
             line.folders,
             line.settings,

@@ -104,7 +104,13 @@ def expire(folders: Folders, before: date) -> int:
 
 def kept(folders: Folders, entry: dict[str, Any], ending: str = "") -> Path:
     folder = folders.quarantine / str(entry["export"])
-    return folder / _name(entry["sha256"], entry["file"], ending)
+    name = entry["file"].removesuffix(apart(entry["sha256"]))
+    return folder / _name(entry["sha256"], name, ending)
+
+
+def apart(sha256: str) -> str:
+    """What sets the name of a file apart that moved on, see `Ledger.follow`."""
+    return f"@{sha256[:SHORT]}"
 
 
 def _name(sha256: str, name: str, ending: str = "") -> str:

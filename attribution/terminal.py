@@ -14,6 +14,8 @@ from rich.table import Table
 
 from attribution.pipeline import Progress as Report
 
+WIDEST = 60  # of a first column that is not wrapped: figures need room beside it
+
 
 def console(*, stderr: bool = False) -> Console:
     """A console that prints names as they are: data is never markup."""
@@ -51,10 +53,11 @@ def print_rows(title: str, header: Sequence[str], rows: Sequence[Sequence[str]])
     """A table: the first column reads to the left, numbers to the right."""
     console().print(visible(title), soft_wrap=True)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    fits = max((len(row[0]) for row in rows), default=0) <= WIDEST
     for number, name in enumerate(header):
         first = number == 0
         justify: JustifyMethod = "left" if first else "right"
-        table.add_column(name, justify=justify, overflow="fold", min_width=0 if first else 8)
+        table.add_column(name, justify=justify, overflow="fold", no_wrap=first and fits)
     for row in rows:
         table.add_row(*map(visible, row))
     console().print(table)

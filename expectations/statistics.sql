@@ -69,7 +69,8 @@ balances as (
         cast(entered as double) as entered,
         cast(left_again as double) as left_again
     from flows
-    inner join staging.stg_channels on state = channel_index
+    left join staging.stg_channels on state = channel_index
+    where state >= 0
 
     union all
 

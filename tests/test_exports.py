@@ -28,6 +28,7 @@ from attribution.convert import convert
 from attribution.errors import LoadError
 from attribution.exports import load_exports
 from attribution.pseudonyms import People, pseudonym
+from attribution.quarantine import rejects
 from attribution.settings import Folders, load_settings
 from attribution.warehouse import open_reader, open_warehouse
 
@@ -157,13 +158,36 @@ def test_files_that_a_source_rotates_keep_their_rows(loader: Loader, name: str) 
         counts = loader.load()
         assert (counts["files_loaded"], counts["files_skipped"]) == (0, min(night + 1, 3))
     names = dict(loader.rows("select sha256, file from raw._files where state = 'loaded'"))
-    journal = {e["sha256"]: e["file"] for e in archive.entries(loader.folders)}
-    assert names == journal
-    assert sorted(names.values()) == sorted([name, "m.1.csv", "m.2.csv", "m.2.csv"])
-    # and what comes under its name for the first time is one
-    loader.land("m.2.csv", HEAD + "c9,k9,2026-01-09,,\n")
+    assert names == {e["sha256"]: e["file"] for e in archive.entries(loader.folders)}
+    assert sum("@" in file for file in names.values()) == 3
+    # nights that were missed: all names bear what nobody has seen, and nothing is a correction
+    for age, n in enumerate((7, 6, 5)):
+        loader.land(f"m.{age}.csv" if age else name, HEAD + f"c{n},k{n},2026-01-09,,\n")
     loader.load()
-    assert [row[0] for row in loader.conversions()] == ["c2", "c3", "c9"]
+    loaded = {row[0] for row in loader.conversions()}
+    assert {"c0", "c1", "c2", "c5", "c6", "c7"} <= loaded
+    # the newest had not moved on when its name came with other bytes: that is a correction
+    assert "c3" not in loaded
+
+
+def test_a_copy_beside_a_correction_is_no_move(loader: Loader) -> None:
+    loader.land("a.csv", GOOD)
+    loader.load()
+    loader.land("a.csv.bak", GOOD)
+    loader.land("a.csv", HEAD + "c9,k9,2026-01-04,account,1\n")
+    loader.load()
+    assert [row[0] for row in loader.conversions()] == ["c9"]
+
+
+def test_rejected_rows_of_a_file_that_moved_on_are_found(loader: Loader) -> None:
+    loader.land("a.csv", HEAD + "c1,k1,2026-01-02,,\nc2,,2026-01-02,,\n")
+    loader.load()
+    loader.land("a.csv", "").rename(loader.folders.landing / "conversions" / "b.csv")
+    loader.land("b.csv", HEAD + "c1,k1,2026-01-02,,\nc2,,2026-01-02,,\n")
+    loader.load()
+    [entry] = [e for e in archive.entries(loader.folders) if e["state"] == "loaded"]
+    assert entry["file"].startswith("a.csv@")
+    assert [reject["line"] for reject in rejects(loader.folders, entry)] == [3]
 
 
 def test_times_beyond_reason_are_rejected(loader: Loader) -> None:

@@ -709,9 +709,13 @@ def test_a_file_waits_for_its_sidecar_and_until_nobody_writes(loader: Loader) ->
     assert loader.load(sidecar="required", settle_seconds=3600)["files_waiting"] == 1
     os.utime(path, (time.time() - 3700,) * 2)
     assert loader.load(sidecar="required", settle_seconds=3600)["files_loaded"] == 1
-    # a clock that runs ahead, which a file would wait for
+    # a clock that is a little ahead, and one that is years ahead, which a file would wait for
+    ahead = loader.land("c.csv", GOOD.replace("c1", "d1"))
+    os.utime(ahead, (time.time() + 20,) * 2)
+    assert loader.load(settle_seconds=3600)["files_waiting"] == 1
+    ahead.unlink()
     os.utime(loader.land("b.csv", GOOD.replace("c1", "b1")), (time.time() + 10**8,) * 2)
-    assert loader.load()["files_loaded"] == 1
+    assert loader.load(settle_seconds=3600)["files_loaded"] == 1
 
 
 def test_a_file_that_changes_while_it_is_read_waits(
