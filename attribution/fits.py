@@ -12,7 +12,7 @@ import numpy as np
 
 from attribution.coalitions import CoalitionCounts
 from attribution.errors import ModelError
-from attribution.intervals import additive_replicates
+from attribution.intervals import additive_replicates, one_step
 from attribution.models.logistic import logistic
 from attribution.models.markov import markov, markov_influence, markov_replicates
 from attribution.models.markov_order import choose_order
@@ -76,8 +76,7 @@ def fit_markov(transitions: TransitionCounts, groups: int, order: int | str) -> 
     if groups and order == 1:
         return Fit(credit, markov_replicates(transitions, groups))
     if groups and order == 2:
-        moved = markov_influence(transitions, groups) * groups / max(groups - 1, 1)
-        return Fit(credit, shares(credit) - moved)
+        return Fit(credit, one_step(shares(credit), markov_influence(transitions, groups)))
     return Fit(credit)
 
 

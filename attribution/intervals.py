@@ -46,9 +46,7 @@ def jackknife(
     share : float array, (K,)
         Of all customers.
     replicates : float array, (G, K)
-        Without group g. Where a fit has only the derivative d of its shares by the weight of each
-        group (the infinitesimal jackknife), `share - d * G / (G - 1)`: without a group the others
-        weigh so much more. A row with NaN takes every interval away.
+        Without group g, or as `one_step` has them. A row with NaN takes every interval away.
     variance : float array, (K,)
         What comes on top from elsewhere than these customers.
     is_signed : bool
@@ -69,6 +67,15 @@ def jackknife(
         low=np.where(is_signed | (share < 0), share - reach, np.maximum(share - reach, 0.0)),
         high=np.where(is_signed | (share > 1), share + reach, np.minimum(share + reach, 1.0)),
     )
+
+
+def one_step(share: Floats, influence: Floats) -> Floats:
+    """Shares without each group, (G, K), by their derivatives by the weight of each group, (G, K).
+
+    The infinitesimal jackknife: without one of G groups the others weigh G / (G - 1) as much.
+    """
+    groups = len(influence)
+    return np.asarray(share - influence * groups / max(groups - 1, 1))
 
 
 def none(size: int) -> Intervals:

@@ -7,6 +7,7 @@ from scipy import sparse
 
 from attribution.coalitions import CoalitionCounts
 from attribution.errors import InvalidPaths
+from attribution.intervals import one_step
 from attribution.models.shapley_games import (
     check_question,
     local_shapley_by_pairs,
@@ -121,7 +122,7 @@ def _shares_without(
     if size <= MOST_CHANNELS:
         values = rate(sets, permutations=0, seed=0).conversions
         share: Floats = values / values.sum()
-        return share - _rate_influence(sets, coalitions, groups) * groups / max(groups - 1, 1)
+        return one_step(share, _rate_influence(sets, coalitions, groups))
     return None
 
 
