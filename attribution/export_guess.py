@@ -1,4 +1,4 @@
-"""A contract entry for a file that no contract knows: every guess says what it rests on.
+"""What a file looks like that no contract knows: every guess says what it rests on.
 
 Only `doctor --export` guesses. What is loaded is read by the contract that a person has pasted.
 """
@@ -8,17 +8,15 @@ from __future__ import annotations
 import codecs
 import gzip
 import itertools
-import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
-import yaml
 
 from attribution.contract import META, Column, Export
 from attribution.errors import Unreadable
@@ -151,10 +149,10 @@ def _decide(found: Guess, values: Mapping[str, list[str]]) -> None:
         form = _preferred(key, fitting, found)
         for name, look in mine.items():
             if form not in look.forms:
-                comment = f"{look.comment}; a file has one {key}, and this is not {form}"
-                looks[name] = Look("varchar", comment)
-        example = next(max(values[name], key=len) for name in mine if form in mine[name].forms)
-        _note(found, key, form, fitting, example)
+                looks[name] = Look("varchar", f"{look.comment}; written unlike other columns")
+        agree = [name for name in mine if form in mine[name].forms]
+        either = [f for f in fitting if all(f in mine[name].forms for name in agree)]
+        _note(found, key, form, either, max(values[agree[0]], key=len))
     found.columns = [(name, look.kind, look.comment) for name, look in looks.items()]
 
 
@@ -167,51 +165,25 @@ def _preferred(key: str, fitting: list[Any], found: Guess) -> Any:
     return min(fitting, key=lambda form: (is_comma and form[0] != ",", order.index(form)))
 
 
-def _note(found: Guess, key: str, form: Any, fitting: list[Any], example: str) -> None:
-    """Put what was decided into the keys of the contract, with what it rests on."""
+def _note(found: Guess, key: str, form: Any, either: list[Any], example: str) -> None:
+    """Put what was decided into the keys of the contract, with what it rests on.
+
+    either : all that would fit the same columns.
+    """
     if key != "numbers":
         found.meta[key] = form
-        if len(fitting) > 1:
+        if len(either) > 1:
             found.notes[key] = (
-                f"AMBIGUOUS: {' or '.join(map(str, fitting))}; no day is above 12: ask the source"
+                f"AMBIGUOUS: {' or '.join(either)}; no day is above 12: ask the source"
             )
         return
     decimal, thousands, minus = form
     found.meta |= {"decimal": decimal, "thousands": thousands, "trailing_minus": minus}
     found.notes["decimal"] = f"for instance {example}"
-    if len({other[0] for other in fitting}) > 1 and re.search(r"[.,]", example):
+    if len({other[0] for other in either}) > 1 and re.search(r"[.,]", example):
         found.notes["decimal"] = (
             f"AMBIGUOUS: the sign in {example} may part thousands or decimals: ask the source"
         )
-
-
-def as_yaml(found: Guess, name: str) -> str:
-    """The entry to paste below `tables:` in _exports.yml."""
-    names = _names([header_ for header_, _, _ in found.columns])
-    people = [
-        column
-        for column, (header_, kind, _) in zip(names, found.columns, strict=True)
-        if kind == "varchar" and PERSON.search(header_)
-    ]
-    lines = [
-        f"      - name: {name}",
-        "        description: TODO",
-        "        config:",
-        "          meta:",
-    ]
-    for key, value in found.meta.items():
-        if META[key] != value or found.notes.get(key, "").startswith("AMBIGUOUS"):
-            note = f"   # {' '.join(found.notes[key].split())}" if key in found.notes else ""
-            lines.append(f"            {key}: {_scalar(value)}{note}")
-    lines.append("            required: []   # without which columns is a row worth nothing?")
-    lines.append(f"            pseudonyms: [{', '.join(people)}]   # check: every id of a person")
-    lines.append("        columns:")
-    for column, (header_, kind, comment) in zip(names, found.columns, strict=True):
-        said = json.dumps(header_, ensure_ascii=False)
-        other = f", config: {{meta: {{header: {said}}}}}" if column != header_ else ""
-        quoted = f'"{kind}"' if "," in kind else kind
-        lines.append(f"          - {{name: {column}, data_type: {quoted}{other}}}   # {comment}")
-    return "\n".join(lines) + "\n"
 
 
 def _head(path: Path) -> bytes:
@@ -284,7 +256,8 @@ def _look(name: str, values: list[str]) -> Look:
         return Look("varchar", rests)
     ends = (re.search(r"[.,](\d+)-?$", value) for value in values)
     scale = max([4, *(len(end[1]) for end in ends if end)])
-    return Look(f"decimal(18,{min(scale, 12)})", rests, "numbers", signs)
+    kind = "decimal(18,4)" if scale == 4 else f"decimal(38,{min(scale, 18)})"
+    return Look(kind, rests, "numbers", signs)
 
 
 def _parse_all(values: list[str], form: str) -> bool:
@@ -312,32 +285,3 @@ def _arrow_type(kind: str) -> str:
         if kind.startswith(start):
             return name
     return "varchar"
-
-
-def _names(headers: Sequence[str]) -> list[str]:
-    """A name for each column, none twice, and none that YAML takes for a truth."""
-    names: list[str] = []
-    for header_ in headers:
-        name = snake(header_)
-        if not isinstance(yaml.safe_load(name), str):
-            name = f"column_{name}"
-        number = 1
-        while (f"{name}_{number}" if number > 1 else name) in names:
-            number += 1
-        names.append(f"{name}_{number}" if number > 1 else name)
-    return names
-
-
-def snake(text: str) -> str:
-    """A lower-case name for a header or a file."""
-    name = re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")
-    return name if re.match(r"[a-z]", name) else f"column_{name}".rstrip("_")
-
-
-def _scalar(value: object) -> str:
-    """A value in YAML, on one line."""
-    return (
-        yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=10_000)
-        .replace("\n...", "")
-        .strip()
-    )

@@ -11,7 +11,8 @@ from attribution.archive import rows_file
 from attribution.contract import Export, read_contract
 from attribution.convert import Job, Outcome, convert
 from attribution.errors import Unreadable, UsageError
-from attribution.export_guess import as_yaml, guess, snake
+from attribution.export_guess import guess
+from attribution.export_proposal import as_yaml, snake
 from attribution.landing import Landed, check_sidecar, rows_said, sha256_of
 from attribution.pseudonyms import People
 from attribution.quarantine import rejects

@@ -72,7 +72,10 @@ def load_exports(
         ) from None
     check_state(folders, landing, ledger.names)
     counts = dict.fromkeys(COUNTS, 0)
-    seen = [_seen(export, path) for export, path in landing.files]
+    seen = []
+    for export, path in landing.files:
+        progress(0, len(landing.files), f"{export.name}/{path.name}")
+        seen.append(_seen(export, path))
     ledger.follow([landed for landed, _ in seen])
     warnings = [
         f"_exports.yml declares {name} no longer; its rows stay in the archive, uncounted, for "

@@ -42,6 +42,8 @@ def _is_blank(character: str) -> bool:
 
 def readings(text: str) -> set[str]:
     """A text as it stands, and as JSON would read it where letters are escaped in it."""
+    if "\\u" not in text:
+        return {text}
     read = ESCAPED.sub(lambda found: chr(int(found[1], 16)), text)
     return {text, read.encode("utf-16", "surrogatepass").decode("utf-16", "replace")}
 

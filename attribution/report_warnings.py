@@ -18,6 +18,7 @@ LINES = {
     "warning_waiting": r"landing/(?P<file>.+) (has no|is younger|is being) .*; left for the .*",
     "warning_not_read": r"landing/(?P<file>.+?)"
     r"( is a link: | is no regular|: no export| lies in no ).*",
+    "warning_bad_name": r"landing/(?P<file>.+): its name is not UTF-8: .*",
     "warning_later": r"(?P<rows>\d+) rows are later than (?P<day>[\d-]{10}) and do not count",
     "warning_no_such_goal": r"lookback_days_by_goal: no .* of the goal (['\"])(?P<goal>.*)\1",
     "warning_no_segment": r"goal (['\"])(?P<goal>.*)\1, (?P<segment>\w+) (['\"])(?P<value>.*)\4 "

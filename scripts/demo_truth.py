@@ -7,6 +7,7 @@ if only some channels met them. A touch has its effect there under whatever name
 from __future__ import annotations
 
 import os
+import sys
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
@@ -31,6 +32,8 @@ group by all
 
 
 def main() -> None:
+    if not PUBLISHED.exists():
+        sys.exit(f"demo-truth: nothing is published at {PUBLISHED}: `make demo` first")
     with duckdb.connect(PUBLISHED / "attribution.duckdb", read_only=True) as con:
         said = {(goal, channel): share for goal, channel, share in con.execute(SHARES).fetchall()}
     orders = antithetic_orders(len(CHANNELS), ORDERS, SEED)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import duckdb
 import pytest
 from conftest import Home, put_back
 from faults import LONG, ledger_adds_up, say, times
@@ -270,6 +271,38 @@ def wait_until_begun(home: Home, process: subprocess.Popen[str]) -> None:
     size = log.stat().st_size
     while process.poll() is None and log.stat().st_size == size:
         time.sleep(0.02)
+
+
+@pytest.mark.parametrize(
+    ("export", "rows", "replaces", "brings", "found"),
+    [
+        ("campaigns", 3, False, False, "campaigns"),
+        ("campaigns", 3, False, True, None),  # it has rows of its own: those who have them changed
+        ("campaigns", 0, False, False, None),  # an empty day
+        ("campaigns", 0, True, False, "campaigns"),  # a correction that took all rows away
+        ("touchpoints", 0, True, False, None),
+    ],
+)
+def test_what_others_look_up_is_found_by_bringing_no_rows(
+    export: str, rows: int, replaces: bool, brings: bool, found: str | None
+) -> None:
+    with duckdb.connect() as con:
+        con.execute(
+            "create schema raw; create schema staging; create table raw._new_files (file_id int); "
+            "create table raw._built_files (file_id int); create table raw._files "
+            "(file_id int, export varchar, state varchar, rows_loaded int)"
+        )
+        for name in ("touchpoints", "conversions", "spend"):
+            con.execute(f"create table staging.all_{name} (_file_id int)")
+        con.execute("insert into raw._files values (1, $e, 'loaded', $n)", {"e": export, "n": rows})
+        con.execute("insert into raw._new_files values (1)")
+        if replaces:
+            con.execute("insert into raw._files values (2, ?, 'replaced', 3)", [export])
+            con.execute("insert into raw._built_files values (2)")
+        if brings:
+            con.execute("insert into staging.all_spend values (1)")
+        [(said,)] = con.execute(changes.LOOKED_UP, [list(changes.CANONICAL)]).fetchall()
+    assert said == found
 
 
 def test_what_makes_a_build_full_is_said(company: Callable[[str], Home]) -> None:

@@ -320,6 +320,7 @@ def test_an_export_of_a_former_contract_is_erased_too(home: Home, tmp_path: Path
     assert "_exports.yml declares visits no longer" in told
     receipt = json.loads(home.must("erase", "k1", "k3").stdout)
     assert receipt["rows"] | {"visits": 1, "identities": 2, "touchpoints": 3} == receipt["rows"]
+    assert "FAIL" not in home.main("doctor").stdout  # for what is declared no longer
     needles = [pseudonym(KEY.encode(), "k1").encode()]
     assert texts_below([home.path / "state"], needles) == []
     contract.write_text(ours.rstrip() + former)  # and whoever is left comes back with it

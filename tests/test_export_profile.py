@@ -107,7 +107,7 @@ DECIMAL = "decimal(18,4)"
         # codes keep their zeros, six digits are no day
         (
             "plz,monat,rate\n01067,202601,0.0000012\n90402,202602,1.5\n",
-            ["varchar", "bigint", "decimal(18,7)"],
+            ["varchar", "bigint", "decimal(38,7)"],
             ["01067 202601 0.0000012", "90402 202602 1.5"],
         ),
         # what contradicts the other columns stays text
@@ -153,6 +153,15 @@ def test_what_is_proposed_reads_what_stands_there(
         for row in found
     ]
     assert read == rows
+
+
+@pytest.mark.parametrize("text", ['a,b\n1.5,"2,5"\n', "a,b\n31.01.2026,2026-01-31\n"])
+def test_columns_that_contradict_each_other_are_no_ambiguity(home: Home, text: str) -> None:
+    path = home.path / "unknown.csv"
+    path.write_text(text)
+    said = proposal(home, path)
+    assert "AMBIGUOUS" not in said
+    assert "written unlike other columns" in said
 
 
 @pytest.mark.parametrize(

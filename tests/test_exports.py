@@ -170,6 +170,16 @@ def test_files_that_a_source_rotates_keep_their_rows(loader: Loader, name: str) 
     assert "c3" not in loaded
 
 
+def test_a_move_that_died_before_its_commit_is_caught_up(loader: Loader) -> None:
+    loader.land("a.csv", GOOD)
+    loader.load()
+    [entry] = archive.entries(loader.folders)
+    archive.append(loader.folders, [entry | {"file": f"a.csv@{entry['sha256'][:12]}"}])
+    loader.land("a.csv", HEAD + "c9,k9,2026-01-04,account,1\n")
+    loader.load()
+    assert [row[0] for row in loader.conversions()] == ["c1", "c2", "c9"]
+
+
 def test_a_copy_beside_a_correction_is_no_move(loader: Loader) -> None:
     loader.land("a.csv", GOOD)
     loader.load()

@@ -143,6 +143,7 @@ def test_a_run_that_died_before_its_commit_is_caught_up(after_run: Home) -> None
     after = after_run.hashes()
     warehouse.write_bytes(earlier)
     (after_run.path / "landing" / "touchpoints" / "t_2026-01-06.csv").unlink()
+    assert "FAIL" not in after_run.must("doctor").stdout
     after_run.must("run")
     assert after_run.hashes() == after
     ledger_adds_up(after_run)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable
 from dataclasses import replace
@@ -572,12 +573,16 @@ def test_what_lies_wrong_in_landing_is_said_in_words(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path / "unknown")
     (tmp_path / "spend" / "folder.csv").mkdir(parents=True)
     (tmp_path / "spend" / "fresh.csv").touch()
+    Path(os.fsdecode(bytes(tmp_path) + b"/spend/M\xe4rz.csv")).touch()
     contract = read_contract(ROOT / "dbt_project" / "models" / "staging" / "_exports.yml")
     found = look({"spend": replace(contract["spend"], settle_seconds=3600)}, tmp_path)
-    assert len(found.refused) == 4
-    for line in found.refused:
-        said = in_words(line, Wording("en", "EUR"))
-        assert said.endswith(" lies where no export is expected, and was not read.")
+    assert len(found.refused) == 5
+    said = [in_words(line, Wording("en", "EUR")).translate(ISOLATES) for line in found.refused]
+    bad_name = r"The file spend/M\xe4rz.csv was not read: its name is no text in UTF-8."
+    assert said.count(bad_name) == 1
+    for words in said:
+        expected = " lies where no export is expected, and was not read."
+        assert words == bad_name or words.endswith(expected)
     [waiting] = found.waiting
     said = in_words(f"{waiting}; left for the next run", Wording("en", "EUR")).translate(ISOLATES)
     assert said.startswith("The file spend/fresh.csv was not complete yet")

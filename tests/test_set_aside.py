@@ -129,6 +129,23 @@ def test_a_cancellation_is_no_orphan_once_its_booking_came(after_run: Home) -> N
     assert sorted(home.published(counted)) == [("account", 2.0), ("conversion", 0.0)]
 
 
+def test_a_path_of_thousands_of_touches_stops_no_night(after_run: Home) -> None:
+    """Without one of its touches, each in turn, it would take the square of them."""
+    times = [f"2026-01-02 {n // 3600:02d}:{n // 60 % 60:02d}:{n % 60:02d}" for n in range(3000)]
+    touches = "".join(f"p{n},keen,{time},display\n" for n, time in enumerate(times))
+    after_run.land("touchpoints", "keen_2026-01-05.csv", TOUCHES + touches)
+    head = "conversion_id,customer_id,converted_at,goal,revenue\n"
+    after_run.land("conversions", "keen.csv", head + "p,keen,2026-01-03,account,5\n")
+    models = "models=[last_touch, path_counterfactual]"
+    after_run.must("run", "--set", models, "--set", "memory_limit=200MB")
+    assert after_run.warehouse("select max(length(path)) > 5000 from statistics.path_counts") == [
+        (True,)
+    ]
+    assert after_run.published(
+        "select sum(credit)::double from conversion_credit where conversion_id = 'p' group by model"
+    ) == [(1.0,), (1.0,)]
+
+
 def test_a_bot_is_capped_and_the_rest_counted(after_run: Home) -> None:
     home = after_run
     bot = "".join(
