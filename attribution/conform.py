@@ -95,8 +95,8 @@ def complaint(column: Column) -> str:
     empty = literal(f"{column.name} is empty")
     if column.pseudonym:
         is_empty = f"{quote('_text_' + column.name)} is null"
-        placeholder = literal(f"{column.name} is a placeholder and no id")
-        return f"case when {is_empty} then {empty} else {placeholder} end"
+        nobody = literal(f"{column.name} is no id: a placeholder, or a number without its digits")
+        return f"case when {is_empty} then {empty} else {nobody} end"
     if column.type == "varchar":
         return empty
     return literal(f"{column.name} is {'empty or ' if column.required else ''}no {column.type}")

@@ -231,7 +231,7 @@ def test_placeholders_never_become_one_giant_customer(loader: Loader, id: str) -
     counts = loader.load()
     assert (counts["rows_loaded"], counts["rows_rejected"]) == (1, 1)
     [reject] = loader.rejects()
-    assert reject["reason"] == "customer_id is a placeholder and no id"
+    assert reject["reason"] == "customer_id is no id: a placeholder, or a number without its digits"
 
 
 def test_blanks_that_do_not_show_make_no_second_customer(loader: Loader) -> None:
