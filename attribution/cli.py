@@ -51,6 +51,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (Stopped, KeyboardInterrupt):
         LOGGER.error("stopped before it was done; run again to go on")
         return 1
+    except MemoryError as error:
+        said = str(error) or "no more to be had"
+        LOGGER.error(f"not enough memory ({said}): group channels, or take a larger machine")
+        return 1
     except Exception as error:
         LOGGER.error(_unforeseen(error))
         return 1

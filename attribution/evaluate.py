@@ -86,6 +86,8 @@ def evaluate(
         where the model gives none.
     """
     worlds = list(product(variants, confounding, seeds))
+    if not worlds or customers < 1 or not all(0 <= share <= 1 for share in confounding):
+        raise UsageError("evaluate: give a seed and a customer at least, and confounding of 0 to 1")
     unknown = sorted(set(models) - set(HEURISTICS) - set(FITTED))
     if unknown:
         raise UsageError(f"evaluate: no model {unknown[0]!r}")

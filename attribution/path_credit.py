@@ -16,6 +16,7 @@ from attribution.errors import ModelError, UsageError
 from attribution.fits import Fit
 from attribution.intervals import attributed_share, split
 from attribution.models import heuristics
+from attribution.models.shapley_games import GAMES
 from attribution.paths import Floats, Paths
 from attribution.statistics import ChannelCredit
 from attribution.transitions import join_transitions, transition_counts
@@ -25,6 +26,8 @@ NEEDS_TIMES = {
     "time_decay": "position_based",
     "additive_hazard": "shao_li",
 }
+
+PATH_GAMES = (*GAMES, "ordered")  # the order of touches is known of paths alone
 
 Parts = Sequence[Paths]
 
@@ -68,6 +71,8 @@ def _shapley(
     permutations: int = 1000,
     seed: int = 0,
 ) -> Fit:
+    if game not in PATH_GAMES:
+        raise UsageError(f"shapley has no game {game!r}: choose one of {', '.join(PATH_GAMES)}")
     coalitions = join_coalitions([coalition_counts(part) for part in parts or [paths]])
     if game == "ordered":
         return fits.fit_ordered_shapley(paths, coalitions, len(parts))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 
@@ -78,6 +79,8 @@ def transform(paths: Paths, transforms: Sequence[str]) -> Paths:
         if name in PLAIN and not given:
             steps = [PLAIN[name](path) for path in steps]
         elif name in WITH_VALUE and value:
+            if name != "keep_last" and not any(value in path for path in steps):
+                warnings.warn(f"{text}: no path has this channel", stacklevel=2)
             steps = [WITH_VALUE[name](path, value) for path in steps]
         else:
             known = ", ".join([*PLAIN, *(f"{name}=..." for name in WITH_VALUE)])

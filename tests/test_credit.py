@@ -256,6 +256,7 @@ def test_options_come_as_text_and_are_reported_typed():
         ("position_based", {"last": "-0.1"}, "last=-0.1"),
         ("position_based", {"first": "0", "last": "0"}, "above 0"),
         ("position_based", {"first": "0.7"}, "at most 1"),
+        ("shapley", {"game": "core"}, "'core': choose one of conversions, .*model, ordered"),
         ("time_decay", {"half_life_days": "7"}, "time_decay needs the time of each touch"),
     ],
 )

@@ -2,6 +2,7 @@
 
 import json
 import os
+import warnings
 from pathlib import Path
 
 import pytest
@@ -71,3 +72,13 @@ def test_transforms_that_do_not_exist_are_refused(text):
 def test_frequency_needs_no_value():
     with pytest.raises(UsageError, match="frequency=3"):
         transform(aggregate_paths([(["a"], 1, 0, 0)]), ["frequency=3"])
+
+
+def test_a_channel_that_no_path_has_is_told():
+    paths = aggregate_paths([(["direct", "mail"], 1, 0, 0)])
+    for wrong in ("drop=driect", "drop_trailing=driect"):
+        with pytest.warns(UserWarning, match=f"^{wrong}: no path has this channel"):
+            assert steps(transform(paths, [wrong])) == ["direct > mail"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        transform(paths, ["keep_last=5", "frequency", "drop=mail(1)"])

@@ -1,6 +1,8 @@
-"""A stop that is asked for is a stop, whatever the code that the signal meets makes of it."""
+"""A stop that is asked for is a stop, whatever the code that the signal meets makes of it; and what
+nobody foresaw ends in one line."""
 
 import os
+import re
 import signal
 import sys
 from contextlib import suppress
@@ -8,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 
 import duckdb
+import numpy as np
 import pytest
 
 from attribution.errors import StepError, Stopped
@@ -86,3 +89,30 @@ def test_other_errors_stay_what_they_are_and_a_stop_does_not_outlive_its_command
         with pytest.raises(StepError), stoppable():
             raise StepError("a full disk", may_pass=True)
         stop_if_asked()
+
+
+@pytest.mark.parametrize(
+    ("fail", "says", "is_kept"),
+    [
+        (
+            lambda: np.empty(1 << 50),
+            r"not enough memory \(Unable to allocate .*\): ",
+            False,
+        ),
+        (
+            lambda: 1 // 0,
+            r"ZeroDivisionError: .*; please report it with .*error\.log",
+            True,
+        ),
+    ],
+)
+def test_what_nobody_foresaw_is_one_line(
+    home, monkeypatch: pytest.MonkeyPatch, fail, says, is_kept
+) -> None:
+    monkeypatch.setattr("attribution.paths.read_paths", lambda *_, **__: fail())
+    done = home.main("credit", "paths.csv", "--model", "linear")
+    assert done.returncode == 1
+    assert re.fullmatch(f"attribution: {says}.*\n", done.stderr)
+    log = home.path / "state" / "logs" / "error.log"
+    assert log.exists() == is_kept
+    assert not is_kept or "ZeroDivisionError" in log.read_text()

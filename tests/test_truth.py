@@ -329,17 +329,21 @@ def test_evaluate_yields_every_world(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("overrides", "error", "message"),
+    ("question", "error", "message"),
     [
-        ({"ladder_weekdays": "maybe"}, SettingsError, "ladder_weekdays"),
-        ({"nonsense": 1}, SettingsError, "nonsense"),
-        ({"models": ["linear"]}, UsageError, "by --model"),
+        ({"overrides": {"ladder_weekdays": "maybe"}}, SettingsError, "ladder_weekdays"),
+        ({"overrides": {"nonsense": 1}}, SettingsError, "nonsense"),
+        ({"overrides": {"models": ["linear"]}}, UsageError, "by --model"),
+        ({"customers": 0}, UsageError, "a customer"),
+        ({"seeds": ()}, UsageError, "a seed"),
+        ({"confounding": (0.5, 2.0)}, UsageError, "of 0 to 1"),
+        ({"confounding": (float("nan"),)}, UsageError, "of 0 to 1"),
     ],
 )
-def test_evaluate_refuses_settings_before_it_draws_a_world(
-    overrides: dict, error: type, message: str
+def test_evaluate_refuses_what_has_no_answer_before_it_draws_a_world(
+    question: dict, error: type, message: str
 ) -> None:
     drawn: list = []
     with pytest.raises(error, match=message):
-        next(evaluate(progress=lambda *world: drawn.append(world), overrides=overrides))
+        next(evaluate(progress=lambda *world: drawn.append(world), **question))
     assert not drawn
