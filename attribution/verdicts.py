@@ -16,16 +16,25 @@ from attribution.warehouse import open_warehouse, transaction
 
 
 def refused(folders: Folders) -> list[dict[str, Any]]:
-    """Ledger entries of refused files, and of files with rejected rows, that await a verdict."""
+    """Ledger entries of refused files, and of files with rejected rows, that await a verdict.
+
+    A refused file of which a correction was loaded under its name awaits none.
+    """
+    entries = archive.entries(folders)
+    loaded = {_name(e): e["loaded_at"] for e in entries if e["state"] == "loaded"}
     return [
         entry | {"id": entry["sha256"][:SHORT]}
-        for entry in archive.entries(folders)
+        for entry in entries
         if entry["verdict"] != "dropped"
         and (
-            entry["state"] == "quarantined"
-            or (entry["state"], entry["rows_rejected"] > 0) == ("loaded", True)
+            (entry["state"] == "quarantined" and loaded.get(_name(entry), "") < entry["loaded_at"])
+            or (entry["state"] == "loaded" and entry["rows_rejected"] > 0)
         )
     ]
+
+
+def _name(entry: dict[str, Any]) -> tuple[str, str]:
+    return entry["export"], entry["file"]
 
 
 def find(folders: Folders, id: str) -> dict[str, Any]:

@@ -42,6 +42,8 @@ def main() -> int:
             "3/3 starting Airflow; its web page and the password of `admin` follow, Ctrl-C ends it"
         )
         environment["AIRFLOW__LOGGING__LOGGING_LEVEL"] = "INFO"
+        # the first task may begin before Airflow's own API listens
+        environment["AIRFLOW__WORKERS__EXECUTION_API_RETRIES"] = "12"
         os.execve(BIN / "airflow", ["airflow", "standalone"], environment)  # noqa: S606
     _say("3/3 running the DAG attribution_nightly")
     _run_logged([BIN / "airflow", "dags", "test", "attribution_nightly"], environment)

@@ -48,6 +48,20 @@ def test_rejected_rows_stop_the_run_until_the_operator_accepts_the_loss(after_ru
     ledger_adds_up(after_run)
 
 
+def test_a_file_that_was_corrected_awaits_no_verdict(after_run: Home) -> None:
+    after_run.land("touchpoints", "day.csv", b"touchpoint_id,customer_id\nb1,k9\n")
+    after_run.must("load")
+    assert [entry["file"] for entry in listed(after_run)] == ["day.csv"]
+    right = "touchpoint_id,customer_id,occurred_at,channel\nb1,k9,2026-01-02 10:00:00,search\n"
+    after_run.land("touchpoints", "day.csv", right)
+    after_run.must("load")
+    assert listed(after_run) == []
+    # refused after it was loaded: what it should have corrected stands as it was
+    after_run.land("touchpoints", "day.csv", b"touchpoint_id,customer_id\nb2,k9\n")
+    after_run.must("load")
+    assert [entry["file"] for entry in listed(after_run)] == ["day.csv"]
+
+
 def test_a_corrected_contract_and_requeue_load_the_file_again(after_run: Home) -> None:
     after_run.land("touchpoints", "old.csv", b"touchpoint_id,customer_id\nb1,k9\n")
     assert after_run.main("run").returncode == 3
@@ -113,8 +127,7 @@ def test_requeue_writes_over_no_correction(after_run: Home) -> None:
     landed = after_run.land("touchpoints", "broken.csv", "touchpoint_id,customer_id\nb9,k1\n")
     after_run.must("load")
     correction = "touchpoint_id,customer_id,occurred_at,channel\nb9,k1,2026-01-03 10:00:00,branch\n"
-    landed.write_text(correction)
-    after_run.must("load")
+    landed.write_text(correction)  # which no load has read yet
     done = after_run.main("quarantine", "requeue", listed(after_run)[0]["id"])
     assert done.returncode == 1
     assert "another file lies in landing/ as touchpoints/broken.csv" in done.stderr
