@@ -71,8 +71,8 @@ def build(
         warnings.append(f"{later} rows are later than {run_date} and do not count")
     if not conversions:
         raise NoConversions(
-            f"build: no conversion in the {settings.window_days} days up to {run_date}: "
-            "deliver conversions, choose another --date, or widen window_days"
+            f"build: no conversion in the {settings.window_days} days up to {run_date}, cancelled "
+            "ones aside: deliver conversions, choose another --date, or widen window_days"
         )
     if not touchpoints:
         raise NoTouchpoints(

@@ -10,11 +10,11 @@ from attribution.settings import in_bytes
 from attribution.warehouse import bound_threads, literal, open_published
 
 
-def write_documents(candidate: Path, manifest: Mapping[str, Any], previous: Path) -> None:
+def write_documents(candidate: Path, manifest: Mapping[str, Any], previous: Path | None) -> None:
     """Write the documents of a candidate version beside its marts.
 
     manifest : its run, settings, steps with their warnings.
-    previous : folder of the version to compare with, which need not exist.
+    previous : folder of the version to compare with, if there is one.
     """
     # templates and formats take half a second to import, for this step alone
     from attribution.report import render

@@ -146,13 +146,16 @@ def versions(folder: Path) -> list[Path]:
     return sorted(kept, key=lambda path: (path.name.rpartition("_")[2], path.name))
 
 
-def _before(folder: Path, run_date: str) -> Path:
-    """What to compare with: the latest earlier run date's last version, else the published one.
+def _before(folder: Path, run_date: str) -> Path | None:
+    """What to compare with: the latest earlier run date's last version, else that of the same date.
 
-    A rerun of the same date says the same, and would hide what the night before said.
+    A rerun of the same date says the same, and would hide what the night before said. One of a
+    later date knew more: against it a backfill would undo what came since.
     """
-    earlier = [path for path in versions(folder) if path.name.partition("_")[0] < run_date]
-    return max(earlier, key=lambda path: path.name, default=folder / "current")
+    kept = [(path.name.partition("_")[0], path.name, path) for path in versions(folder)]
+    earlier = [version for version in kept if version[0] < run_date]
+    same = [version for version in kept if version[0] == run_date]
+    return max(earlier or same)[2] if earlier or same else None
 
 
 def read_manifest(version_folder: Path) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import base64
 import hashlib
 from collections.abc import Mapping
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import jinja2
@@ -80,7 +81,7 @@ def render(
         totals={scope: _total(facts, scope, periods[0]) for scope in scopes},
         coverage=_coverage(facts.credit[None][YARDSTICK]),
         matrices={scope: _matrix(facts, scope, wording) for scope in scopes},
-        goals=[_goal(facts, goal) for goal in facts.goals],
+        goals=[_goal(facts, goal) for goal in facts.goals] + _cancelled_goals(facts),
         plots={scope: charts.dot_plot(facts, scope) for scope in scopes},
         weeks={scope: charts.weeks(facts, scope, first, last) for scope in scopes},
         trends=charts.trends(facts, first, last),
@@ -90,7 +91,21 @@ def render(
         heat=charts.heat(facts, small),
         segments=_segments(facts),
         restated=restated,
+        says=partial(_says, manifest["settings"], wording),
+        most_weeks=charts.WEEKS,
     )
+
+
+def _says(settings: Mapping[str, Any], wording: Wording, model: str) -> str:
+    """What a model does, as it is set up."""
+    if model == "position_based":
+        ends = {end: wording.percent(settings[f"{model}_{end}"], 0) for end in ("first", "last")}
+        return wording.text("says_position_based", **ends)
+    if model == "shapley" and settings["shapley_game"] != "conversions":
+        return wording.text("says_shapley_rate", game=settings["shapley_game"])
+    if model == "markov" and settings["markov_nulls"] == "ignore":
+        return wording.text("says_markov_ignore")
+    return wording.text(f"says_{model}")
 
 
 def _total(facts: Facts, scope: Scope, whole: Period) -> Credit:
@@ -106,7 +121,7 @@ def _total(facts: Facts, scope: Scope, whole: Period) -> Credit:
         revenue=revenue,
         share=1.0,
         cost=cost,
-        cost_per_conversion=known / conversions if known is not None and conversions else None,
+        cost_per_conversion=known / conversions if known is not None and conversions > 0 else None,
         return_on_spend=revenue / known if known else None,
     )
 
@@ -160,12 +175,30 @@ def _goal(facts: Facts, goal: str) -> dict[str, Any]:
         "goal": goal,
         "conversions": sum(row.conversions for row in rows),
         "revenue": sum(row.revenue for row in rows),
-        "top": best[0] if best else None,
+        "top": best[0] if best and best[0].share > 0 else None,
         "unattributed": 1 - _coverage(rows),
         "cancelled": cancelled,
         "cancelled_rate": cancelled / gross if gross and cancelled is not None else None,
         "medians": facts.medians.get(goal, (None, None)),
     }
+
+
+def _cancelled_goals(facts: Facts) -> list[dict[str, Any]]:
+    """Goals of which every conversion was cancelled: no model credits them."""
+    return [
+        {
+            "goal": goal,
+            "conversions": 0,
+            "revenue": 0,
+            "top": None,
+            "unattributed": None,
+            "cancelled": counts["cancelled_conversions"],
+            "cancelled_rate": 1.0,
+            "medians": (None, None),
+        }
+        for goal, counts in sorted(facts.journeys.items())
+        if goal not in facts.goals and counts.get("cancelled_conversions")
+    ]
 
 
 def _paths(facts: Facts, scope: Scope) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import date, timedelta
 from typing import Any
 
@@ -28,20 +28,27 @@ def dot_plot(facts: Facts, scope: Scope) -> dict[str, Any]:
         for model, rows in facts.credit[scope].items()
     }
     order = credit.get(facts.default_model) or credit[YARDSTICK]
-    top = max((max(r.share, r.high or 0) for rows in credit.values() for r in rows), default=1.0)
+    shown = [row for rows in credit.values() for row in rows]
+    top = max((max(row.share, row.high or 0.0) for row in shown), default=1.0)
+    bottom = min((min(row.share, row.low or 0.0, 0.0) for row in shown), default=0.0)
     steps = (0.01, 0.02, 0.05, 0.1, 0.2, 0.25)  # shares that may be negative may exceed all of them
-    step = next((step for step in steps if top / step <= 6), math.ceil(top / 6))
-    end = max(step, -(-top // step) * step)
+    wide = top - bottom
+    step = next((step for step in steps if wide / step <= 6), math.ceil(wide / 6))
+    begin, end = math.floor(bottom / step), max(1, math.ceil(top / step))  # in steps
+
+    def place(share: float) -> str:
+        return f"{100 * (share / step - begin) / (end - begin):.2f}"
+
     by_name = {m: {r.channel: r for r in rows} for m, rows in credit.items()}
     names = [row.channel for row in order]
     names += sorted({c for found in by_name.values() for c in found} - set(names))
     return {
-        "ticks": [(f"{100 * i * step / end:.2f}", i * step) for i in range(round(end / step) + 1)],
+        "ticks": [(place(i * step), i * step) for i in range(begin, end + 1)],
         "rows": [
             (
                 channel,
                 [
-                    (m, _dot(found[channel], end))
+                    (m, _dot(found[channel], place))
                     for m, found in by_name.items()
                     if channel in found
                 ],
@@ -52,10 +59,7 @@ def dot_plot(facts: Facts, scope: Scope) -> dict[str, Any]:
     }
 
 
-def _dot(row: Credit, end: float) -> tuple[str, str | None, str | None]:
-    def place(share: float) -> str:
-        return f"{100 * max(share, 0.0) / end:.2f}"
-
+def _dot(row: Credit, place: Callable[[float], str]) -> tuple[str, str | None, str | None]:
     if row.low is None or row.high is None:
         return place(row.share), None, None
     return place(row.share), place(row.low), place(row.high)
@@ -74,7 +78,8 @@ def weeks(facts: Facts, scope: Scope, first: date, last: date) -> list[dict[str,
     for day, goal, conversions, _ in facts.daily:
         if scope in (None, goal):
             found[day - timedelta(days=day.weekday())] += conversions
-    top = max(found.values(), default=0.0) or 1.0
+    mondays = _mondays(first, last)
+    top = max((found[monday] for monday in mondays), default=0.0) or 1.0
     return [
         {
             "monday": monday,
@@ -82,7 +87,7 @@ def weeks(facts: Facts, scope: Scope, first: date, last: date) -> list[dict[str,
             "height": f"{BAR * found[monday] / top:.1f}",
             "part": monday < first or monday + timedelta(days=6) > last,
         }
-        for monday in _mondays(first, last)
+        for monday in mondays
     ]
 
 

@@ -34,7 +34,8 @@ def collect_touches(con: duckdb.DuckDBPyConnection) -> None:
     )
     con.execute(
         "create or replace temp table lengths as select goal, journey, "
-        "max(position)::int as touches, floor(max(hours_to_conversion) / 24)::int as days "
+        "max(position)::int as touches, max(hours_to_conversion) / 24 as exact_days, "
+        "floor(exact_days)::int as days "
         "from touches group by goal, journey"
     )
 
@@ -49,7 +50,7 @@ def journeys_by(con: duckdb.DuckDBPyConnection, what: str) -> list[tuple[int, in
 def medians(con: duckdb.DuckDBPyConnection, small: int) -> dict[str, tuple[float, float]]:
     """Median touches and days by goal, of goals with enough journeys."""
     rows = con.execute(
-        "select goal, median(touches), median(days) from lengths group by goal "
+        "select goal, median(touches), median(exact_days) from lengths group by goal "
         "having count(*) >= ? order by goal",
         [small],
     ).fetchall()

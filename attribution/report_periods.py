@@ -33,7 +33,7 @@ class Period:
 
     @property
     def cost_per_conversion(self) -> float | None:
-        if self.cost is None or self.missing or not self.conversions:
+        if self.cost is None or self.missing or self.conversions <= 0:
             return None
         return self.cost / self.conversions
 
@@ -131,5 +131,6 @@ def window(facts: Facts, manifest: Mapping[str, Any]) -> Span:
     """First and last day of what the version covers."""
     last, days = date.fromisoformat(manifest["run_date"]), manifest["settings"]["window_days"]
     if days == "all":
-        return min((day for day, *_ in facts.daily), default=last), last
+        known = [day for day, *_ in facts.daily] + [day for day, *_ in facts.spend]
+        return min(known, default=last), last
     return last - timedelta(days=int(days) - 1), last

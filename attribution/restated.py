@@ -55,14 +55,14 @@ class Restated:
 
 
 def compare(
-    con: duckdb.DuckDBPyConnection, first: date, last: date, previous: Path
+    con: duckdb.DuckDBPyConnection, first: date, last: date, previous: Path | None
 ) -> Restated | None:
     """Marts of this version, which `con` has open, beside those of `previous`, a version's folder.
 
     Returns None where there is no version before, where it cannot be read (nobody's night should
     fail for that), or where the two have no day in common.
     """
-    if not (previous / "attribution.duckdb").is_file():
+    if previous is None or not (previous / "attribution.duckdb").is_file():
         return None
     try:
         with open_published(previous) as earlier:

@@ -70,8 +70,9 @@ class Wording:
         return NOTHING if value is None else self.number(value * 100, digits) + sign
 
     def ratio(self, value: float | None) -> str:
-        """How many times, as return on spend: 12.3."""
-        return self.number(value, 0 if value is not None and abs(value) >= 100 else 1)
+        """How many times, as return on spend: 12.3, and 0.04."""
+        size = abs(value or 0.0)
+        return self.number(value, 2 if size < 1 else 1 if size < 100 else 0)
 
     def change(self, value: float | None, digits: int = 0) -> str:
         """A fraction as a change: +12 %."""

@@ -118,7 +118,8 @@ def test_every_data_test_can_fail(warehouse: Warehouse) -> None:
 def _garbage(column: str, kind: str, number: int) -> str:
     """A value of its type that means nothing; numbers differ from table to table."""
     if kind == "VARCHAR":
-        return "'all'" if column == "segment" else "'(unattributed)'"
+        reserved = {"segment": "all", "goal": "(all goals)"}
+        return f"'{reserved.get(column, '(unattributed)')}'"
     if kind in ("DATE", "TIMESTAMP"):
         return f"{kind} '2026-01-01'"
     return "true" if kind == "BOOLEAN" else str(number)

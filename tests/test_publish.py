@@ -50,7 +50,7 @@ def test_swap_and_retention(folders: Folders) -> None:
 
 
 def test_a_version_is_compared_with_the_latest_of_an_earlier_date(folders: Folders) -> None:
-    assert not _before(folders.publish, "2026-03-31").exists()
+    assert _before(folders.publish, "2026-03-31") is None
     for run_id in (
         "2026-03-29_20260330T010000000Z",
         "2026-03-30_20260331T010000000Z",
@@ -63,8 +63,9 @@ def test_a_version_is_compared_with_the_latest_of_an_earlier_date(folders: Folde
     found = {day: _before(folders.publish, day).name for day in ("2026-03-31", "2026-03-30")}
     assert found["2026-03-31"] == "2026-03-30_20260331T020000000Z"
     assert found["2026-03-30"] == "2026-03-29_20260330T010000000Z"
-    # nothing earlier is kept: what was published last
-    assert _before(folders.publish, "2026-03-15") == folders.publish / "current"
+    # nothing earlier is kept: the same date's last; one of a later date would undo what came since
+    assert _before(folders.publish, "2026-03-15").name == "2026-03-15_20260401T020000000Z"
+    assert _before(folders.publish, "2026-03-14") is None
 
 
 def test_publishing_once_more_after_a_kill_changes_nothing(folders: Folders) -> None:

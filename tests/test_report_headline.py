@@ -19,10 +19,10 @@ from conftest import ROOT
 from attribution.contract import read_contract
 from attribution.landing import look
 from attribution.report import render
-from attribution.report_charts import dot_plot
+from attribution.report_charts import WEEKS, dot_plot, weeks
 from attribution.report_facts import Credit, Facts, _segments_model
 from attribution.report_findings import findings
-from attribution.report_periods import Feed
+from attribution.report_periods import Feed, window
 from attribution.report_warnings import in_words
 from attribution.settings import WARNINGS
 from attribution.validation import _finding, read_suite
@@ -401,7 +401,82 @@ def test_segments_are_shown_by_a_model_that_was_fitted_to_them() -> None:
 def test_shares_beyond_all_measure_are_drawn() -> None:
     """Of games whose shares may be negative, with two replicate groups."""
     rows = [row("a", None, 2.5, -4.0, 7.2), row("b", None, -1.5, -9.0, 0.0)]
-    assert dot_plot(world([], rows=rows), None)["ticks"][-1] == ("100.00", 8)
+    plot = dot_plot(world([], rows=rows), None)
+    assert (plot["ticks"][0], plot["ticks"][-1]) == (("0.00", -9), ("100.00", 9))
+    [(_, [(_, below)])] = [row for row in plot["rows"] if row[0] == "b"]
+    assert below == (f"{100 * 7.5 / 18:.2f}", "0.00", "50.00")  # where it is, and not at nothing
+
+
+def test_the_first_view_shows_the_opening_model_without_a_script() -> None:
+    rows = world([]).credit[None]["last_touch"]
+    facts = replace(
+        world([]),
+        models=["last_touch", "linear"],
+        credit={None: {"last_touch": rows, "linear": rows}},
+        default_model="linear",
+    )
+    dots = re.findall(r'<g data-dot="(\d)" class="([^"]*)"', page(facts))
+    assert [(number, kinds.split()) for number, kinds in dots] == [("0", ["last"]), ("1", ["on"])]
+
+
+def test_weeks_are_as_high_as_the_highest_of_those_shown() -> None:
+    long_ago = LAST - timedelta(weeks=WEEKS + 10)
+    daily = [(long_ago, "g", 1000.0, 0.0), (LAST - timedelta(days=7), "g", 10.0, 0.0)]
+    shown = weeks(world([], daily), None, long_ago, LAST)
+    assert len(shown) == WEEKS
+    assert [week["height"] for week in shown if week["conversions"]] == ["120.0"]
+
+
+def test_a_window_of_all_days_begins_with_whatever_came_first() -> None:
+    spend = spent("search", days=[DAYS[0]])
+    everything = MANIFEST | {"settings": MANIFEST["settings"] | {"window_days": "all"}}
+    later = [(day, "g", 10.0, 100.0) for day in DAYS[30:]]
+    assert window(world(spend, later), everything) == (DAYS[0], LAST)
+    assert window(world([], later), everything) == (DAYS[30], LAST)
+    assert window(world(spent("search", days=[DAYS[40]]), later), everything) == (DAYS[30], LAST)
+
+
+@pytest.mark.parametrize(
+    ("model", "settings", "says"),
+    [
+        ("shapley", {"shapley_game": "conversions"}, "Anyone can check it by hand"),
+        ("shapley", {"shapley_game": "model"}, "(setting shapley_game: model)"),
+        ("markov", {"markov_nulls": "use"}, "with and without conversion"),
+        ("markov", {"markov_nulls": "ignore"}, "Journeys without a conversion are left out"),
+        (
+            "position_based",
+            {"position_based_first": 0.1, "position_based_last": 0.25},
+            "The first touchpoint gets 10%, the last one 25%, the ones between share the rest",
+        ),
+    ],
+)
+def test_a_model_is_described_as_it_is_set_up(model: str, settings: dict, says: str) -> None:
+    facts = world([])
+    facts.credit[None][model] = facts.credit[None]["last_touch"]
+    chosen = MANIFEST["settings"] | settings | {"models": [model, "last_touch"]}
+    html = page(replace(facts, models=[model, "last_touch"]), settings=chosen)
+    assert says in text(html)
+
+
+def test_a_goal_of_which_everything_was_cancelled_is_told() -> None:
+    facts = replace(
+        world([]),
+        journeys={
+            "g": {"gross_conversions": 12.0, "cancelled_conversions": 3.0},
+            "gone": {"gross_conversions": 12.0, "cancelled_conversions": 12.0},
+            "unbooked": {"gross_conversions": 0.0, "cancelled_conversions": 0.0},
+        },
+    )
+    html = page(facts)
+    rows = [text(row) for row in re.findall("<tr>.*?</tr>", html) if "gone" in row]
+    assert rows == ["gone 0 0 – – 12 100.0% – –"]
+    assert "unbooked" not in text(html)
+
+
+def test_the_strongest_channel_has_credit() -> None:
+    rows = [row("email", None, 0.0, None, None), row("(unattributed)", None, 1.0, None, None)]
+    found = text(page(world([], rows=rows)))
+    assert "email 0.0%" not in found
 
 
 def test_who_chose_a_goal_is_not_told_to_choose_one() -> None:

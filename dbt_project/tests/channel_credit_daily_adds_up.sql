@@ -17,7 +17,7 @@ with days as (
 
 models as (
 
-    select distinct model from {{ ref('conversion_credit') }}
+    select distinct model from {{ ref('channel_performance') }}
 
 ),
 

@@ -164,15 +164,22 @@ select
     summed.gross_revenue,
     summed.cost,
     {%- for kind in ['', 'gross_'] %}
-    cast(summed.cost as double) / nullif(cast(summed.{{ kind }}conversions as double), 0)
-        as {{ kind }}cost_per_conversion,
+    case
+        when summed.{{ kind }}conversions > 0
+            then cast(summed.cost as double) / cast(summed.{{ kind }}conversions as double)
+    end as {{ kind }}cost_per_conversion,
     cast(summed.{{ kind }}revenue as double) / nullif(cast(summed.cost as double), 0)
         as {{ kind }}return_on_spend,
     {%- endfor %}
-    -- all of its days lie in the window, and no journey that began in it may still convert
+    -- all of its days lie in the window and in the data, and no journey that began in it may still
+    -- convert, not even one that a change of the clocks makes an hour longer
     summed.period_from >= {{ local_date('run.window_from') }}
+    and summed.period_from >= {{ local_date('first_touch.occurred_at') }}
     and {{ days_between(following_period('summed.period_from'), 'run.run_date') }}
-    >= case when summed.basis = 'cohort' then {{ longest_lookback_days() }} else 0 end - 1
+    >= {{ "case when summed.basis = 'cohort' then " ~ longest_lookback_days() ~ " else -1 end" }}
         as is_complete
 from summed
 cross join {{ source('ledger', '_run') }} as run
+cross join (
+    select min(occurred_at) as occurred_at from {{ ref('journey_touchpoints') }}
+) as first_touch

@@ -24,9 +24,10 @@ credit as (
 
 ),
 
+-- as in channel_performance: cost of all goals stands beside the credit of all goals
 models as (
 
-    select distinct model from credit
+    select distinct model from {{ ref('channel_performance') }}
 
 ),
 

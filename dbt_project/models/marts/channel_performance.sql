@@ -61,8 +61,11 @@ select
     cast(complete.conversions as decimal(38, 12)) as conversions,
     cast(complete.revenue as decimal(38, 12)) as revenue,
     cast(complete.cost as decimal(38, 12)) as cost,
-    cast(complete.cost as double) / nullif(cast(complete.conversions as double), 0)
-        as cost_per_conversion,
+    -- a channel that a model holds for harmful has no price, least of all the lowest
+    case
+        when complete.conversions > 0
+            then cast(complete.cost as double) / cast(complete.conversions as double)
+    end as cost_per_conversion,
     cast(complete.revenue as double) / nullif(cast(complete.cost as double), 0)
         as return_on_spend,
     cast(complete.conversions as double) / nullif(cast(last_touch.conversions as double), 0) - 1

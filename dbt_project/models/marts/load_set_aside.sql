@@ -12,6 +12,11 @@ with set_aside as (
     from {{ ref('all_spend') }} as spend
     cross join {{ source('ledger', '_run') }} as run
     where spend.date > run.run_date
+    union all
+    select 'identities' as export, 'after_run_date' as reason
+    from {{ source('exports', 'identities') }} as identities
+    cross join {{ source('ledger', '_run') }} as run
+    where identities.linked_at >= run.as_of
 
 )
 
