@@ -121,7 +121,8 @@ def test_the_page_says_what_the_marts_say(opened: Open, english: Path, bank: Hom
             else:
                 half = 0.005 if each < 100 else 0.5
                 assert float(row[8].replace(",", "")) == pytest.approx(each, abs=half + 1e-9)
-            assert row[9] == ("–" if returned is None else f"{returned:,.1f}")
+            digits = 2 if abs(returned or 0) < 1 else 1
+            assert row[9] == ("–" if returned is None else f"{returned:,.{digits}f}")
     [(goal,)] = bank.published(
         "select goal from channel_credit where model = 'last_touch' group by goal "
         "order by sum(conversions) desc, goal limit 1"
