@@ -169,16 +169,19 @@ def _live(world, seed, i, days, acts, touched, rung):  # type: ignore[no-untyped
         stage += 1
     if watch and stage and _uniform(seed, i, 0, 0, 1) < world.recorded:
         rung[0] = stage  # before the first day
-    eager = math.exp(world.uneven * _normal(seed, i, 0, 2) - world.uneven**2 / 2)
-    active = math.exp(world.uneven * _normal(seed, i, 0, 3) - world.uneven**2 / 2)
-    mood, since = _normal(seed, i, 0, 4), 0
+    eager = active = shock = 1.0
+    if world.uneven:
+        eager = math.exp(world.uneven * _normal(seed, i, 0, 2) - world.uneven**2 / 2)
+        active = math.exp(world.uneven * _normal(seed, i, 0, 3) - world.uneven**2 / 2)
+    mood, since = _normal(seed, i, 0, 4) if world.shock else 0.0, 0
     pending = np.zeros((world.delay + 1, channels), dtype=np.bool_)
     last = np.full(channels, -99)
     for day in range(days):
         if world.leaving and _uniform(seed, i, day, 0, 5) < world.leaving:
             return -1
-        mood = 0.8 * mood + 0.6 * _normal(seed, i, day, 6)
-        shock = math.exp(world.shock * mood - world.shock**2 / 2) if world.shock else 1.0
+        if world.shock:
+            mood = 0.8 * mood + 0.6 * _normal(seed, i, day, 6)
+            shock = math.exp(world.shock * mood - world.shock**2 / 2)
         season = 1.0
         if world.bursts:
             season = 1.9 if day % 7 < 2 else 0.64
