@@ -107,7 +107,10 @@ def _convert(reading: _Reading, half: Path) -> Outcome:
         relation = _open(readers.fast, con, export, plain)
         if relation is not None:
             try:
-                return _write_clean(reading, relation, half)
+                outcome = _write_clean(reading, relation, half)
+                if relation.rows in (None, outcome.rows_read):
+                    return outcome
+                # a quote that was lost may have taken in lines; one that was meant may hold some
             except (duckdb.IOException, duckdb.OutOfMemoryException):
                 raise
             except duckdb.Error:

@@ -109,16 +109,21 @@ def _ask_key(folders: Folders) -> None:
 
 
 def _ask_quarantine(folders: Folders) -> None:
-    """Refused files that still lie in landing/: the next night would be refused for them."""
-    landed = [
+    """Files for which the next night would be refused: those refused as a whole that still lie in
+    landing/, and loaded ones with too many rejected rows.
+    """
+    limit = load_settings(folders.dbt_project).max_bad_row_share
+    found = [
         f"{entry['export']}/{entry['file']}"
         for entry in verdicts.refused(folders)
-        if entry["state"] == "quarantined" and verdicts.is_landed(folders, entry)
+        if entry["rows_rejected"] > limit * entry["rows_read"]
+        or (entry["state"] == "quarantined" and verdicts.is_landed(folders, entry))
     ]
-    if landed:
+    if found:
         raise AttributionError(
-            f"{', '.join(landed[:3])}{' and more' if len(landed) > 3 else ''}: "
-            "`attribution quarantine list` says why; correct it under its name, or take it away"
+            f"{', '.join(found[:3])}{' and more' if len(found) > 3 else ''}: "
+            "`attribution quarantine list` says why; correct it under its name, or accept the loss "
+            "by `attribution quarantine drop`"
         )
 
 

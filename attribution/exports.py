@@ -17,7 +17,7 @@ from attribution import archive
 from attribution.contract import Column, Export
 from attribution.convert import Job, Outcome
 from attribution.errors import LoadError, Unreadable
-from attribution.landing import Landed, check_sidecar, look, rows_said, sha256_of
+from attribution.landing import Landed, check_sidecar, identity, look, rows_said
 from attribution.ledger import Ledger
 from attribution.pseudonyms import People
 from attribution.quarantine import keep_file
@@ -44,11 +44,13 @@ def load_exports(
     load_id: str,
     read: Read,
     progress: Progress,
+    max_bad_row_share: float,
 ) -> tuple[dict[str, int], list[str]]:
     """Load every landed file that is not in the ledger yet.
 
     people : how ids are kept, and whose are kept no longer.
     read : reads one file into the archive, see `reading.ReadingProcess`.
+    max_bad_row_share : a correction with more of rejected rows corrects nothing.
 
     Returns the counts of COUNTS, and warnings of what was passed over.
 
@@ -86,10 +88,12 @@ def load_exports(
         name = f"{landed.export.name}/{landed.name}"
         progress(number, len(seen), name)
         if ledger.knows(landed):
+            ledger.adopt(landed)
             counts["files_skipped"] += 1
             continue
         with _of_file(name):
-            outcome = _read(landed, folders, people, read)
+            limit = max_bad_row_share if ledger.holds(landed) else 1.0
+            outcome = _read(landed, folders, people, read, limit)
             if _stamp(landed.path.stat()) != before:
                 landing.waiting.append(f"landing/{name} is being written")
                 continue
@@ -120,18 +124,25 @@ def _seen(export: Export, path: Path) -> tuple[Landed, Stamp]:
     """A file with its hash, and what would tell that it was written to since."""
     with _of_file(f"{export.name}/{path.name}"):
         before = _stamp(path.stat())
-        return Landed(export, path, sha256_of(path)), before
+        return Landed(export, path, identity(path)), before
 
 
 def _stamp(found: os.stat_result) -> Stamp:
     return found.st_ino, found.st_size, found.st_mtime_ns
 
 
-def _read(landed: Landed, folders: Folders, people: People, read: Read) -> Outcome:
+def _read(landed: Landed, folders: Folders, people: People, read: Read, limit: float) -> Outcome:
+    """limit : the share of rejected rows above which the file is refused as a whole."""
     try:
         check_sidecar(landed)
         job = Job(landed.export.name, landed.path, landed.sha256, rows_said(landed.path))
         outcome = read(job)
+        if outcome.rows_rejected > limit * outcome.rows_read:
+            archive.rows_file(folders, landed.export.name, landed.sha256).unlink()
+            raise Unreadable(
+                f"{outcome.rows_rejected} of {outcome.rows_read} rows are rejected: the file of "
+                "this name that was loaded before stands"
+            )
     except Unreadable as unreadable:
         outcome = Outcome("quarantined", reason=str(unreadable))
     # where consent is needed, nobody said that a copy may be kept

@@ -42,7 +42,13 @@ class Ledger:
             for export, _, sha, state, verdict in known
         }
         self.names = {(export, file) for export, file, *_ in known}
-        self._loaded = {(export, file) for export, file, _, state, _ in known if state == "loaded"}
+        self._loaded = {
+            (export, file): sha for export, file, sha, state, _ in known if state == "loaded"
+        }
+
+    def holds(self, landed: Landed) -> bool:
+        """Whether other bytes of this name are loaded, which these would correct."""
+        return self._loaded.get((landed.export.name, landed.name)) not in (None, landed.sha256)
 
     def knows(self, landed: Landed) -> bool:
         """Whether these bytes were loaded or quarantined already, under whatever name."""
@@ -72,6 +78,28 @@ class Ledger:
                     insert_entry(self.con, entry)
                 archive.append(self.folders, moved)
 
+    def adopt(self, landed: Landed) -> None:
+        """Known bytes that come again under another name replace what that had brought, and count
+        as delivered on its date where that is later: a value may return to what it was before.
+        """
+        found = read_entries(
+            self.con,
+            "export = ? and sha256 = ? and state = 'loaded' and file <> ?",
+            [landed.export.name, landed.sha256, landed.name],
+        )
+        day = _date(landed.export.date_of(landed.name))
+        later = [e | {"file": landed.name, "file_date": day} for e in found if _is_later(day, e)]
+        if not later and not (found and self.holds(landed)):
+            return
+        with transaction(self.con):
+            replaced = self._forget_former(landed)
+            for entry in later:
+                insert_entry(self.con, entry)
+            archive.append(self.folders, [*replaced, *later])
+        self._drop_replaced(replaced)
+        self._loaded.pop((landed.export.name, landed.name), None)
+        self._loaded |= {(entry["export"], entry["file"]): entry["sha256"] for entry in later}
+
     def take(self, landed: Landed, outcome: Outcome) -> None:
         """Rows and entry of a file in one transaction; new bytes of an old name replace its rows.
 
@@ -86,14 +114,10 @@ class Ledger:
             if outcome.state == "loaded":
                 insert_rows(self.con, self.folders, entry)
             archive.append(self.folders, [*replaced, entry])
-        for former in replaced:
-            self._states[former["export"], former["sha256"]] = "replaced"
-            archive.rows_file(self.folders, former["export"], former["sha256"]).unlink(
-                missing_ok=True
-            )
+        self._drop_replaced(replaced)
         self._states[landed.export.name, landed.sha256] = outcome.state
         if outcome.state == "loaded":
-            self._loaded.add((landed.export.name, landed.name))
+            self._loaded[landed.export.name, landed.name] = landed.sha256
 
     def columns_lost(self, landed: Landed, outcome: Outcome) -> list[str]:
         """A warning where a file lacks columns that an earlier one of its kind had."""
@@ -124,6 +148,14 @@ class Ledger:
             "(select unnest(?::varchar[]))",
             [[f"{landed.export.name}/{landed.sha256}" for landed in files]],
         )
+
+    def _drop_replaced(self, replaced: Sequence[dict[str, Any]]) -> None:
+        """Let go of rows in the archive that no entry stands for any more."""
+        for former in replaced:
+            self._states[former["export"], former["sha256"]] = "replaced"
+            archive.rows_file(self.folders, former["export"], former["sha256"]).unlink(
+                missing_ok=True
+            )
 
     def _forget_former(self, landed: Landed) -> list[dict[str, Any]]:
         """The entries of files that this one replaces, their rows removed."""
@@ -233,8 +265,21 @@ def _take_again(
                 insert_rows(con, folders, entry)
 
 
+# Between the former and the later date of a file, others may have won over its rows, or lost.
+REDATED = """
+delete from raw._built_files where file_id in (
+    select was.file_id from raw._files as was inner join raw._files as other using (export)
+    where was.export = $export and was.sha256 = $sha256 and other.sha256 <> $sha256
+        and other.state = 'loaded' and was.file_date is distinct from $day::date
+        and other.file_date between coalesce(was.file_date, other.file_date) and $day::date
+)
+"""
+
+
 def insert_entry(con: duckdb.DuckDBPyConnection, entry: dict[str, Any]) -> None:
     """Write an entry of the ledger over an earlier one of the same file."""
+    now = {"export": entry["export"], "sha256": entry["sha256"], "day": entry["file_date"]}
+    con.execute(REDATED, now)
     con.execute(
         "delete from raw._files where export = ? and sha256 = ?", [entry["export"], entry["sha256"]]
     )
@@ -279,6 +324,10 @@ def delete_rows(con: duckdb.DuckDBPyConnection, entry: dict[str, Any]) -> None:
         f"delete from raw.{quote(entry['export'])} where _file_id = ?",
         [file_id(entry["export"], entry["sha256"])],
     )
+
+
+def _is_later(day: str | None, entry: dict[str, Any]) -> bool:
+    return day is not None and day > (entry["file_date"] or "")
 
 
 def _date(text: str | None) -> str | None:

@@ -56,7 +56,8 @@ def _list(chosen: argparse.Namespace) -> int:
         [
             f"{entry['id']}  {entry['export']}/{entry['file']}",
             f"{entry['rows_rejected']:,} of {entry['rows_read']:,}",
-            entry["reason"] or "the other rows are loaded",
+            entry["reason"]
+            or ("the other rows are loaded" if entry["rows_loaded"] else "no row is loaded"),
         ]
         for entry in entries
     ]

@@ -243,6 +243,7 @@ def _load(line: Line, record: RunRecord) -> Figures:
             load_id=str(record.started_at),
             read=read,
             progress=lambda done, total, what: line.progress("load", done, total, what),
+            max_bad_row_share=line.settings.max_bad_row_share,
         )
     return {"run": record.run, **counts, "quarantine_expired": gone, "warnings": warnings}
 

@@ -19,7 +19,7 @@ import pyarrow as pa
 from attribution.contract import Export
 from attribution.parsing import as_text
 from attribution.records import csv_records, header, json_records
-from attribution.unpacking import holds_nul
+from attribution.unpacking import lines_of
 from attribution.warehouse import PARQUET, PARQUET_NUMBERED, literal, quote
 
 FORMATS = (".csv", ".csv.gz", ".parquet", ".json", ".json.gz", ".jsonl", ".jsonl.gz")
@@ -33,6 +33,7 @@ class Relation:
     columns : engine type by the header in the file.
     row : SQL of the record's number within the file, from 1.
     careful : whether the columns _line, _raw, _reason stand beside the data; all values are text.
+    rows : how many there are where each stands on a line of its own, None where that is not asked.
     rare : keys of few JSON records, which may be data that a source put there as names.
     """
 
@@ -41,6 +42,7 @@ class Relation:
     columns: dict[str, str]
     row: str
     careful: bool = False
+    rows: int | None = None
     rare: frozenset[str] = frozenset()
 
 
@@ -63,7 +65,7 @@ def fast(con: duckdb.DuckDBPyConnection, export: Export, path: Path) -> Relation
         return None
     names, above = header(export, path)
     # told to skip a line, the engine loses every row where line ends are mixed, and says nothing
-    if above or export.short_rows == "pad" or holds_nul(path):
+    if above or export.short_rows == "pad" or (lines := lines_of(path)) is None:
         return None
     fields = ", ".join(f"{literal(name)}: 'varchar'" for name in names)
     return Relation(
@@ -73,6 +75,7 @@ def fast(con: duckdb.DuckDBPyConnection, export: Export, path: Path) -> Relation
         parameters=[str(path)],
         columns=dict.fromkeys(names, "VARCHAR"),
         row="row_number() over ()",
+        rows=lines - 1,
     )
 
 

@@ -118,6 +118,11 @@ def csv_records(export: Export, path: Path) -> Iterator[Record]:
                     yield Record(line, lines.take(keep=1), {}, one_line(error))
                     reader = csv.reader(lines, delimiter=export.delimiter, strict=True)
                     continue
+                if _swallows(lines.record, export.delimiter, len(names)):
+                    reason = "a quote that opens here takes in the lines that follow"
+                    yield Record(line, lines.take(keep=1), {}, reason)
+                    reader = csv.reader(lines, delimiter=export.delimiter, strict=True)
+                    continue
                 raw = lines.take()
                 if "\0" in raw:
                     yield Record(line, raw.replace("\0", "\\0"), {}, "holds a NUL byte")
@@ -125,6 +130,22 @@ def csv_records(export: Export, path: Path) -> Iterator[Record]:
                     yield _shaped(export, names, line, raw, fields)
         except UnicodeError as error:
             raise Unreadable(f"not {export.encoding}: {one_line(error)}") from None
+
+
+def _swallows(record: list[str], delimiter: str, width: int) -> bool:
+    """Whether one of the lines that a record spans is a whole record, and the first has as many
+    delimiters: another lost quote, perhaps a thousand lines on, closed the quote that it opens.
+    """
+    if len(record) == 1 or record[0].count(delimiter) < width - 1:
+        return False
+    for line in record[1:]:
+        try:
+            [fields] = csv.reader([line], delimiter=delimiter, strict=True)
+        except (csv.Error, ValueError):  # a quote of its own is open, or it is blank
+            continue
+        if len(fields) == width:
+            return True
+    return False
 
 
 def _shaped(export: Export, names: list[str], line: int, raw: str, fields: list[str]) -> Record:

@@ -62,10 +62,18 @@ def plain_copy(export: Export, path: Path, scratch: Path) -> Path:
     return target
 
 
-def holds_nul(path: Path) -> bool:
-    """Whether a NUL byte stands anywhere in a text file: the engine would keep it as text."""
+def lines_of(path: Path) -> int | None:
+    """How many lines a text file has that are not blank, as far as a glance tells; None where a NUL
+    byte stands in it: the engine would keep it as text.
+    """
+    lines, end = 0, b""
     with path.open("rb") as content:
-        return any(b"\0" in block for block in iter(lambda: content.read(CHUNK), b""))
+        for block in iter(lambda: content.read(CHUNK), b""):
+            if b"\0" in block:
+                return None
+            blank = block.count(b"\n\n") + block.count(b"\n\r\n")
+            lines, end = lines + block.count(b"\n") - blank, block[-1:]
+    return lines + (end not in (b"", b"\n"))
 
 
 def _capped(export: Export, packed: IO[AnyStr], limit: int) -> Iterator[AnyStr]:

@@ -8,7 +8,7 @@ from typing import Any
 from attribution import archive
 from attribution.contract import read_contract
 from attribution.errors import QuarantineError
-from attribution.landing import sha256_of
+from attribution.landing import identity
 from attribution.ledger import catch_up
 from attribution.quarantine import REJECTED, SHORT, kept
 from attribution.settings import Folders, Settings
@@ -54,7 +54,7 @@ def is_landed(folders: Folders, entry: dict[str, Any]) -> bool:
     return any(
         path.is_file()
         and path.stat().st_size == entry["bytes"]
-        and sha256_of(path) == entry["sha256"]
+        and identity(path) == entry["sha256"]
         for path in (landing.iterdir() if landing.is_dir() else ())
     )
 

@@ -72,7 +72,7 @@ def warehouse(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
     with open_warehouse(folders, settings) as con:
         contract = read_contract(folders.contract)
         load_exports(
-            con, contract, folders, People(), "a load of nothing", pytest.fail, lambda *_: None
+            con, contract, folders, People(), "a load of nothing", pytest.fail, lambda *_: None, 1
         )
     warehouse = Warehouse(folders, settings)
     statuses = warehouse.dbt("build", "--exclude-resource-type", "unit_test", "exposure")

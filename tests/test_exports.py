@@ -27,6 +27,7 @@ from attribution.contract import read_contract
 from attribution.convert import convert
 from attribution.errors import LoadError
 from attribution.exports import load_exports
+from attribution.ledger import insert_entry, read_entries
 from attribution.pseudonyms import People, pseudonym
 from attribution.quarantine import rejects
 from attribution.settings import Folders, load_settings
@@ -69,6 +70,7 @@ class Loader:
                 "load",
                 lambda job: convert(con, contract[job.export], job, self.folders, people),
                 lambda *_: None,
+                SETTINGS.max_bad_row_share,
             )
         return counts
 
@@ -143,6 +145,106 @@ def test_file_whose_twin_was_replaced_keeps_its_rows(loader: Loader) -> None:
     loader.load()
     assert [row[0] for row in loader.conversions()] == ["c1", "c2", "c3"]
     assert loader.load()["files_loaded"] == 0
+
+
+def test_bytes_that_come_again_with_a_later_date_count_from_that(loader: Loader) -> None:
+    """A value may return to what it was before; in whatever order the files came."""
+    before, between = (HEAD + f"c1,k1,2026-01-02 03:04:05,account,{n}\n" for n in (100, 120))
+    dated = {"2026-01-05": before, "2026-01-06": between, "2026-01-07": before}
+    for order in (sorted(dated), sorted(dated, reverse=True), ["2026-01-06", "2026-01-05"]):
+        for day in order:
+            loader.land(f"c_{day}.csv", dated[day])
+            loader.load()
+        newest = max(day for day in order if dated[day] == before)
+        assert loader.rows(
+            "select file, file_date::varchar, revenue::int from raw.conversions "
+            "inner join raw._files on file_id = _file_id order by 1"
+        ) == sorted([("c_2026-01-06.csv", "2026-01-06", 120), (f"c_{newest}.csv", newest, 100)])
+        entries = {entry["file"]: entry["file_date"] for entry in archive.entries(loader.folders)}
+        assert entries == {"c_2026-01-06.csv": "2026-01-06", f"c_{newest}.csv": newest}
+        assert loader.load()["files_loaded"] == 0
+        for path in (loader.folders.landing / "conversions").iterdir():
+            path.unlink()
+        loader.con.execute("delete from raw._files; delete from raw.conversions")
+        shutil.rmtree(loader.folders.archive)
+
+
+@pytest.mark.parametrize("names", [("a.csv", "b.csv"), ("c_2026-01-05.csv", "c_2026-01-06.csv")])
+def test_a_correction_may_say_what_another_file_says(
+    loader: Loader, names: tuple[str, str]
+) -> None:
+    """Its bytes are known, and yet what it corrects is gone."""
+    for name, revenue in zip(names, (100, 120), strict=True):
+        loader.land(name, HEAD + f"c1,k1,2026-01-02 03:04:05,account,{revenue}\n")
+    loader.load()
+    loader.land(names[1], HEAD + "c1,k1,2026-01-02 03:04:05,account,100\n")
+    for _ in range(2):
+        loader.load()
+        assert loader.rows("select revenue::int from raw.conversions") == [(100,)]
+        assert loader.rows("select state from raw._files order by 1") == [
+            ("loaded",),
+            ("replaced",),
+        ]
+        assert len(list(loader.folders.archive.glob("conversions/*.parquet"))) == 1
+
+
+def test_what_has_another_date_is_built_anew_where_another_file_lies_between(
+    loader: Loader,
+) -> None:
+    row = HEAD + "c1,k1,2026-01-02 03:04:05,account,{}\n"
+    loader.land("c_2026-01-05.csv", row.format(100))
+    loader.load()
+    loader.con.execute("insert into raw._built_files select file_id from raw._files")
+    loader.land("c_2026-01-06.csv", row.format(100))
+    loader.load()
+    assert loader.rows("select count(*) from raw._built_files") == [(1,)]  # nobody else's day
+    loader.land("c_2026-01-07.csv", row.format(120))
+    loader.load()
+    loader.con.execute("insert into raw._built_files select max(file_id) from raw._files "
+                       "where file_id not in (select file_id from raw._built_files)")  # fmt: skip
+    loader.land("c_2026-01-08.csv", row.format(100))
+    loader.load()
+    assert loader.rows(
+        "select file from raw._files where file_id not in (select file_id from raw._built_files)"
+    ) == [("c_2026-01-08.csv",)]
+
+
+def test_each_empty_file_is_refused(loader: Loader) -> None:
+    """All are alike: who accepted the loss of one did not accept that of all that come."""
+    loader.land("a.csv", GOOD)
+    loader.load()
+    for name in ("e1.csv", "e2.csv"):
+        loader.land(name, "")
+    assert loader.load()["files_quarantined"] == 2
+    [entry] = read_entries(loader.con, "file = 'e1.csv'", [])
+    insert_entry(loader.con, entry | {"verdict": "dropped"})
+    archive.append(loader.folders, [entry | {"verdict": "dropped"}])
+    loader.land("e3.csv", "")
+    loader.land("a.csv", "")
+    assert loader.load()["files_quarantined"] == 2
+    empty = [(name, "quarantined", "empty: 0 bytes") for name in ["a", "e1", "e2", "e3"]]
+    expected = [(f"{name}.csv", *rest) for name, *rest in empty] + [("a.csv", "loaded", None)]
+    assert sorted(loader.states(), key=str) == sorted(expected, key=str)
+    assert len(loader.conversions()) == 2
+
+
+def test_a_broken_correction_corrects_nothing(loader: Loader) -> None:
+    loader.land("a.csv", GOOD)
+    loader.load()
+    path = loader.land("a.csv", GOOD + "c3,k3,tomorrow,,\n")
+    counts = loader.load()
+    assert (counts["files_quarantined"], counts["rows_loaded"]) == (1, 0)
+    assert len(loader.conversions()) == 2
+    said = "1 of 3 rows are rejected: the file of this name that was loaded before stands"
+    assert (said,) in loader.rows("select reason from raw._files")
+    assert len(list(loader.folders.archive.glob("conversions/*.parquet"))) == 1
+    assert [reject["line"] for reject in loader.rejects()] == [4]
+    path.unlink()
+    loader.load()
+    assert len(loader.conversions()) == 2
+    # alone, the same file is read as far as it goes, and the gate judges
+    loader.land("b.csv", GOOD + "c4,k3,tomorrow,,\n")
+    assert loader.load()["rows_loaded"] == 2
 
 
 @pytest.mark.parametrize("name", ["a.csv", "z.csv"])

@@ -724,7 +724,7 @@ def test_a_file_that_changes_while_it_is_read_waits(
     from attribution import exports
 
     path = loader.land("a.csv", GOOD)
-    hashed = exports.sha256_of
+    hashed = exports.identity
 
     def slow(landed: Path) -> str:
         found = hashed(landed)
@@ -733,7 +733,7 @@ def test_a_file_that_changes_while_it_is_read_waits(
         return found
 
     with monkeypatch.context() as patch:
-        patch.setattr(exports, "sha256_of", slow)
+        patch.setattr(exports, "identity", slow)
         assert loader.load()["files_waiting"] == 1
     assert loader.states() == []
     assert loader.load()["rows_loaded"] == 3
@@ -837,3 +837,44 @@ def test_every_key_of_the_contract_is_explained_in_it() -> None:
 
     text = (ROOT / "dbt_project" / "models" / "staging" / "_exports.yml").read_text()
     assert [key for key in META if f"{key}:" not in text] == []
+
+
+def test_two_lost_quotes_take_in_no_rows(loader: Loader) -> None:
+    """The first opens a field that the second closes: between them lie a thousand customers."""
+    lines = [f"c{n},k{n},2026-01-02,account,{n}" for n in range(2_000)]
+    lines[300] = 'c300,k300,2026-01-02,"account,300'
+    lines[1500] = 'c1500,k1500,2026-01-02,account",1500'
+    loader.land("a.csv", HEAD + "\n".join(lines) + "\n")
+    counts = loader.load()
+    assert (counts["rows_read"], counts["rows_rejected"]) == (2_000, 1)
+    [reject] = loader.rejects()
+    assert (reject["line"], reject["raw"]) == (302, lines[300])
+    assert reject["reason"] == "a quote that opens here takes in the lines that follow"
+    assert loader.rows("select max(length(goal)) from raw.conversions") == [(len('account"'),)]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_line_breaks_that_are_meant_stay_in_their_field(loader: Loader, end: str) -> None:
+    rows = [
+        f'"c1{end}b",k1,2026-01-02,account,1',
+        f'c2,k2,2026-01-02,"summer{end}{end}sale, and, more",2',
+        f'c3,k3,2026-01-02,"a{end}c9,k9,2026-01-02",3',  # not as many as a row has
+    ]
+    loader.land("a.csv", end.join([HEAD.strip(), *rows]) + end * 3)
+    counts = loader.load()
+    assert (counts["rows_read"], counts["rows_rejected"]) == (3, 0)
+    assert loader.rows("select goal from raw.conversions order by revenue") == [
+        ("account",), (f"summer{end}{end}sale, and, more",), (f"a{end}c9,k9,2026-01-02",)
+    ]  # fmt: skip
+
+
+def test_blank_lines_need_no_careful_reading(
+    loader: Loader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from attribution import readers
+
+    monkeypatch.setattr(readers, "careful", lambda *_: pytest.fail("it is clean"))
+    for name, end in (("a.csv", "\n"), ("b.csv", "\r\n")):
+        text = GOOD.replace("c1", name).replace("\n", end)
+        loader.land(name, text + end)
+        assert loader.load()["rows_loaded"] == 2
