@@ -326,3 +326,21 @@ def test_what_makes_a_build_full_is_said(company: Callable[[str], Home]) -> None
     assert night(*again) == 1
     home.land("leads", "c.csv", leads + "m99,2026-01-01,p,radio\n")
     assert night(*again) == "all: other channels than at the last build"
+
+
+def test_a_value_that_returns_to_what_it_was_is_built(after_run: Home) -> None:
+    """Its file has the bytes of an earlier one, of which every row is known."""
+    first = after_run.path / "landing" / "conversions" / "c_2026-01-05.csv"
+    revenue = "select sum(revenue) from channel_credit where model = 'last_touch'"
+    [(before,)] = after_run.published(revenue)
+    text = first.read_text()
+    after_run.land("conversions", "c_2026-01-06.csv", text.replace("account,100,", "account,300,"))
+    after_run.must("run")
+    assert after_run.published(revenue) == [(before + 200,)]
+    after_run.land("conversions", "c_2026-01-07.csv", text)
+    after_run.must("run")
+    assert after_run.manifest()["steps"]["build"]["customers_built"] not in (0, None)
+    assert after_run.published(revenue) == [(before,)]
+    hashes = after_run.hashes()
+    after_run.must("run", "--full")
+    assert after_run.hashes() == hashes
