@@ -9,7 +9,7 @@ from typing import Any
 from attribution import changes
 from attribution.contract import read_contract
 from attribution.errors import NoConversions, NoTouchpoints
-from attribution.run_date import bounds, newest_day
+from attribution.run_date import bounds, file_of, newest_day
 from attribution.settings import Folders, Settings
 from attribution.warehouse import open_warehouse, scalar, transaction
 
@@ -35,10 +35,12 @@ def build(
     BuildError, NoConversions, NoTouchpoints
     """
     contract = read_contract(folders.contract)
+    told_by = ""
     with open_warehouse(folders, settings) as con:
         later = 0
         if run_date is None:
             run_date, later = newest_day(con, contract, settings)
+            told_by = f", the newest day, of {file_of(con, contract, run_date, settings)}"
         times = bounds(run_date, settings)
         number = scalar(con, "select coalesce(max(build), 0) + 1 from raw._run")
         with transaction(con):
@@ -71,8 +73,9 @@ def build(
         warnings.append(f"{later} rows are later than {run_date} and do not count")
     if not conversions:
         raise NoConversions(
-            f"build: no conversion in the {settings.window_days} days up to {run_date}, cancelled "
-            "ones aside: deliver conversions, choose another --date, or widen window_days"
+            f"build: no conversion in the {settings.window_days} days up to {run_date}"
+            f"{told_by}, cancelled ones aside: deliver conversions, choose another --date, or "
+            "widen window_days"
         )
     if not touchpoints:
         raise NoTouchpoints(

@@ -10,8 +10,8 @@ import duckdb
 
 from attribution import archive, publish, verdicts
 from attribution.contract import read_contract
+from attribution.entries import check_key
 from attribution.errors import ArchiveError, AttributionError, LoadError
-from attribution.ledger import check_key
 from attribution.settings import Folders, hmac_key, load_settings, one_line
 from attribution.warehouse import columns_of, open_warehouse, quote, scalar
 
@@ -53,13 +53,13 @@ def _writable(folder: Path) -> str | None:
 
 
 def _query_warehouse(folders: Folders) -> None:
-    """Read every block of the raw tables: all else is made of them each night."""
+    """Read every block of every table: the next night goes on from them."""
     settings = load_settings(folders.dbt_project)
-    exports = read_contract(folders.contract)
     try:
         with open_warehouse(folders, settings, read_only=True) as con:
-            for name in ("_files", *(name for name in exports if columns_of(con, "raw", name))):
-                scalar(con, f"select bit_xor(hash(t)) from raw.{quote(name)} as t")
+            tables = con.execute("select schema_name, table_name from duckdb_tables()").fetchall()
+            for schema, name in tables:
+                scalar(con, f"select bit_xor(hash(t)) from {quote(schema)}.{quote(name)} as t")
     except duckdb.Error as error:
         raise AttributionError(
             f"{one_line(error)}: `attribution rebuild` makes it anew from the archive"
@@ -113,11 +113,15 @@ def _ask_quarantine(folders: Folders) -> None:
     landing/, and loaded ones with too many rejected rows.
     """
     limit = load_settings(folders.dbt_project).max_bad_row_share
+    contract = read_contract(folders.contract)
     found = [
         f"{entry['export']}/{entry['file']}"
         for entry in verdicts.refused(folders)
-        if entry["rows_rejected"] > limit * entry["rows_read"]
-        or (entry["state"] == "quarantined" and verdicts.is_landed(folders, entry))
+        if entry["export"] in contract
+        and (
+            entry["rows_rejected"] > limit * entry["rows_read"]
+            or (entry["state"] == "quarantined" and verdicts.is_landed(folders, entry))
+        )
     ]
     if found:
         raise AttributionError(

@@ -18,10 +18,10 @@ import duckdb
 
 from attribution import archive
 from attribution.contract import Export
+from attribution.entries import check_journal
 from attribution.errors import EraseError
 from attribution.exports import Progress
 from attribution.landing import sha256_of
-from attribution.ledger import check_journal
 from attribution.pseudonyms import People, bare, key_id, readings
 from attribution.quarantine import is_rejects
 from attribution.rebuild import rebuild
@@ -76,7 +76,8 @@ def erase(
                 texts = _texts(con, _archived(folders, name))
                 rows[name] = _erase_from_archive(con, folders, name, texts, ids)
         quarantined = _erase_from_quarantine(folders, contract, asked, known)
-        rebuild(folders, settings, contract, progress)
+        if archive.entries(folders):
+            rebuild(folders, settings, contract, progress)
         receipt = {
             "erased_at": datetime.now(UTC).isoformat(timespec="seconds"),
             "customers": len(asked),

@@ -29,7 +29,7 @@ INTEGER = re.compile(r"[+-]?(0|[1-9]\d{0,17})")
 BOOLEAN = re.compile(r"true|false", re.IGNORECASE)
 ISO_DATE = re.compile(r"\d{4}-\d\d-\d\d")
 ISO_TIME = re.compile(
-    r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?\s*([Zz]|UTC|[+-]\d\d(:?\d\d)?)?"
+    r"\d{4}-\d\d-\d\d[T ]\d{1,2}:\d\d(:\d\d(\.\d+)?)?\s*([Zz]|UTC|[+-]\d\d(:?\d\d)?)?"
 )
 # by how a number looks: decimal sign, thousands sign, whether a minus may trail; what begins with a
 # 0 is a code

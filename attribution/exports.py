@@ -87,7 +87,7 @@ def load_exports(
     for number, (landed, before) in enumerate(seen):
         name = f"{landed.export.name}/{landed.name}"
         progress(number, len(seen), name)
-        if ledger.knows(landed):
+        if ledger.knows(landed) and not _is_disproved(landed, ledger):
             ledger.adopt(landed)
             counts["files_skipped"] += 1
             continue
@@ -129,6 +129,18 @@ def _seen(export: Export, path: Path) -> tuple[Landed, Stamp]:
 
 def _stamp(found: os.stat_result) -> Stamp:
     return found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def _is_disproved(landed: Landed, ledger: Ledger) -> bool:
+    """Whether a file was loaded that a sidecar, which may have come after it, speaks against."""
+    loaded = ledger.rows_read(landed)
+    if loaded is None:
+        return False
+    try:
+        check_sidecar(landed)
+        return rows_said(landed.path) not in (None, loaded)
+    except Unreadable:
+        return True
 
 
 def _read(landed: Landed, folders: Folders, people: People, read: Read, limit: float) -> Outcome:

@@ -80,7 +80,7 @@ def _sort_in(found: Landing, export: Export, path: Path) -> None:
     if path.is_symlink():
         found.refused.append(f"{name} is a link: move the file itself")
     elif not path.is_file():
-        found.refused.append(f"{name} is no regular file")
+        found.refused.append(f"{name} is no regular file: move it away, or the files in it up")
     elif printable(path.name) != path.name:
         found.refused.append(f"{name}: its name is not UTF-8: rename it")
     elif export.sidecar == "required" and not any(_sidecar(path, e).exists() for e in SIDECARS):

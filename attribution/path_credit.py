@@ -25,6 +25,8 @@ GROUPS = 100
 NEEDS_TIMES = {
     "time_decay": "position_based",
     "additive_hazard": "shao_li",
+    "ladder": "markov",
+    "ladder_calibrated": "markov",
 }
 
 PATH_GAMES = (*GAMES, "ordered")  # the order of touches is known of paths alone

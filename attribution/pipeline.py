@@ -184,7 +184,8 @@ def _lock(folders: Folders) -> Iterator[None]:
 
 def _take(line: Line, step: str, run: str | None = None) -> Figures:
     with beginning(line.folders, has_lock=True):
-        record = RunRecord.read(line.folders)
+        # load begins a new one, whatever became of the last
+        record = RunRecord() if step == STEPS[0] and run is None else RunRecord.read(line.folders)
     if run is not None and run != record.run:
         raise OutOfOrder(
             f"{step}: another run began at {record.started_at}, so this one cannot go on: begin it "

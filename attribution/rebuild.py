@@ -12,9 +12,9 @@ import duckdb
 
 from attribution import archive
 from attribution.contract import Export
+from attribution.entries import check_journal, insert_entry, insert_rows
 from attribution.errors import RebuildError
 from attribution.exports import Progress, create_table
-from attribution.ledger import check_journal, insert_entry, insert_rows
 from attribution.publish import versions
 from attribution.settings import Folders, Settings, one_line
 from attribution.warehouse import PARQUET, open_warehouse, transaction

@@ -8,7 +8,7 @@ from typing import Any
 
 from attribution import archive, quarantine
 from attribution.contract import Export
-from attribution.ledger import delete_rows, insert_entry, read_entries
+from attribution.entries import delete_rows, insert_entry, read_entries
 from attribution.settings import Folders, Settings
 from attribution.warehouse import columns_of, open_warehouse, quote, transaction
 

@@ -97,6 +97,27 @@ def newest_day(
     return newest, sum(row.rows for row in rows if row.day > newest)
 
 
+def file_of(
+    con: duckdb.DuckDBPyConnection, contract: Mapping[str, Export], day: date, settings: Settings
+) -> str:
+    """A file with rows of a day, for messages."""
+    days: list[object] = [day, day + timedelta(days=1)]
+    times: list[object] = [start_of(day, settings), start_of(day + timedelta(days=1), settings)]
+    for export in contract.values():
+        for column in export.columns:
+            if column.required and column.type in ("timestamp", "date"):
+                file = scalar(
+                    con,
+                    f"select min(file) from raw.{quote(export.name)} inner join raw._files "
+                    f"on file_id = _file_id and state = 'loaded' where {quote(column.name)} >= ? "
+                    f"and {quote(column.name)} < ?",
+                    days if column.type == "date" else times,
+                )
+                if file is not None:
+                    return f"{export.name}/{file}"
+    return "exports"
+
+
 def bounds(run_date: date, settings: Settings) -> tuple[datetime, datetime, datetime]:
     """What `raw._run` says beside the run's date: where the day ends, where the window begins, and
     the oldest time that counts at all; UTC.

@@ -129,7 +129,10 @@ class RunRecord:
 
     def write(self, folders: Folders) -> None:
         half = _file(folders).with_suffix(".tmp")
-        half.write_text(json.dumps(asdict(self), indent=1, ensure_ascii=False), "utf-8")
+        with half.open("w", encoding="utf-8") as file:
+            json.dump(asdict(self), file, indent=1, ensure_ascii=False)
+            file.flush()
+            os.fsync(file.fileno())  # a record that a lost power supply emptied stops the next run
         half.replace(_file(folders))
 
 

@@ -71,7 +71,7 @@ class Settings(BaseModel):
     lookback_days: Days
     lookback_days_by_goal: dict[Name, Days]
     window_days: Days | Literal["all"]
-    goals: list[Name] | Literal["all"]
+    goals: Annotated[list[Name], Field(min_length=1)] | Literal["all"]
     fit_journeys: Literal["all", "matured"]
     direct_channel: Name
     steps: Annotated[list[Name], Field(max_length=12)]
@@ -259,11 +259,32 @@ def load_settings(dbt_project: Path, overrides: Mapping[str, Any] | None = None)
             f"{one_line(error)}"
         ) from None
     try:
-        return Settings.model_validate(declared | dict(overrides or {}))
+        settings = Settings.model_validate(declared | dict(overrides or {}))
+        _check_sources(dbt_project, settings)
+        return settings
     except ValidationError as error:
         raise SettingsError(
             f"settings of {path}: {_problems(error)}; correct `vars:` there or the --set option"
         ) from None
+
+
+def _check_sources(dbt_project: Path, settings: Settings) -> None:
+    """Refuse a source without the model that maps it."""
+    lacking = [
+        f"{setting}: {source}, of which there is no model {model}.sql"
+        for setting, export in (
+            ("touchpoint_sources", "touchpoints"),
+            ("conversion_sources", "conversions"),
+            ("spend_sources", "spend"),
+        )
+        for source in getattr(settings, setting)
+        if not any(dbt_project.glob(f"models/**/{(model := f'stg_{export}__{source}')}.sql"))
+    ]
+    if lacking:
+        raise SettingsError(
+            f"settings of {dbt_project / 'dbt_project.yml'}: {'; '.join(lacking)}: write it, or "
+            "correct the name"
+        )
 
 
 def read_yaml(path: Path) -> Any:

@@ -13,10 +13,12 @@ from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Any
 
-from attribution.errors import BuildError
+import duckdb
+
+from attribution.errors import AttributionError, BuildError
 from attribution.settings import Folders, Settings, one_line
 from attribution.stopping import stop_if_asked
-from attribution.warehouse import environment_for_dbt
+from attribution.warehouse import environment_for_dbt, open_warehouse
 
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 LOG_BYTES, LOGS = 10_000_000, 4  # of one file, and how many are kept beside it
@@ -84,9 +86,38 @@ def dbt(
     if result.exception is not None and not isinstance(result.exception, Exception):
         raise result.exception  # a stop, or a scheduler's timeout
     if not result.success:
-        what = " ".join(failures[:3]) or result.exception or "dbt failed"
+        told = list(_told(getattr(result.result, "results", []), folders, settings))
+        what = "; ".join(told[:3]) or " ".join(failures[:3]) or result.exception or "dbt failed"
         raise BuildError(f"dbt {arguments[0]}: {one_line(what)}; see {path}")
     return done
+
+
+def _told(results: Sequence[Any], folders: Folders, settings: Settings) -> Iterator[str]:
+    """What failed, in the words of our own models and tests where these have some.
+
+    A test says why it is there (`meta: {why: ...}`), and which values it found.
+    """
+    for result in results:
+        node, message = result.node, COLOUR.sub("", result.message or "")
+        if result.status == "error":
+            ours = re.search(r"Compilation Error in .*\n((?:.|\n)*?)\n\s*> in macro", message)
+            yield ours.group(1) if ours else f"{node.name}: {message}"
+        elif result.status == "fail" and "why" in node.config.meta:
+            found = _some_rows(folders, settings, node.compiled_code)
+            yield f"{node.name}: {node.config.meta['why']}{f' (found: {found})' if found else ''}"
+        elif result.status == "fail":
+            yield f"{node.name}: {message}"
+
+
+def _some_rows(folders: Folders, settings: Settings, compiled: str) -> str:
+    """The first rows that a test found."""
+    with (
+        suppress(AttributionError, duckdb.Error),
+        open_warehouse(folders, settings, read_only=True) as con,
+    ):
+        rows = con.execute(f"select * from ({compiled}) as found limit 3").fetchall()
+        return "; ".join(", ".join(map(str, row)) for row in rows)
+    return ""
 
 
 @contextmanager

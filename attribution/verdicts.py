@@ -7,12 +7,14 @@ from typing import Any
 
 from attribution import archive
 from attribution.contract import read_contract
+from attribution.entries import catch_up
 from attribution.errors import QuarantineError
 from attribution.landing import identity
-from attribution.ledger import catch_up
 from attribution.quarantine import REJECTED, SHORT, kept
 from attribution.settings import Folders, Settings
 from attribution.warehouse import open_warehouse, transaction
+
+SHORTEST = 8  # digits of an id that may stand for it
 
 
 def refused(folders: Folders) -> list[dict[str, Any]]:
@@ -38,9 +40,20 @@ def _name(entry: dict[str, Any]) -> tuple[str, str]:
 
 
 def find(folders: Folders, id: str) -> dict[str, Any]:
-    found = [entry for entry in refused(folders) if entry["sha256"].startswith(id)]
+    """The entry of an id as `quarantine list` shows it, or of EXPORT/FILE, or of EXPORT/ID."""
+    entries = refused(folders)
+    export, slash, rest = id.partition("/")
+    found = [
+        entry
+        for entry in entries
+        if (not slash or entry["export"] == export)
+        and (
+            (slash and entry["file"] == rest)
+            or (len(text := rest if slash else id) >= SHORTEST and entry["sha256"].startswith(text))
+        )
+    ]
     if len(found) != 1:
-        known = ", ".join(entry["id"] for entry in refused(folders)) or "empty"
+        known = ", ".join(f"{entry['export']}/{entry['id']}" for entry in entries) or "empty"
         raise QuarantineError(
             f"quarantine: {id} names {'more than one file' if found else 'no file'}; "
             f"the quarantine holds: {known}"

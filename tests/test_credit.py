@@ -257,6 +257,7 @@ def test_options_come_as_text_and_are_reported_typed():
         ("position_based", {"first": "0", "last": "0"}, "above 0"),
         ("position_based", {"first": "0.7"}, "at most 1"),
         ("shapley", {"game": "core"}, "'core': choose one of conversions, .*model, ordered"),
+        ("ladder", {}, "ladder needs the time of each touch.*or choose markov"),
         ("time_decay", {"half_life_days": "7"}, "time_decay needs the time of each touch"),
     ],
 )

@@ -266,6 +266,17 @@ def test_erasing_before_anything_was_published_needs_no_run(home: Home) -> None:
     assert not home.current.exists()
 
 
+def test_erasing_before_anything_was_loaded_keeps_them_away(home: Home) -> None:
+    receipt = json.loads(home.must("erase", "k1").stdout)
+    assert (receipt["customers"], set(receipt["rows"].values())) == (1, {0})
+    land_small_world(home)
+    home.must("load")
+    [(suppressed,)] = home.warehouse(
+        "select sum(rows_suppressed) from raw._files where export = 'touchpoints'"
+    )
+    assert suppressed == 2
+
+
 def test_erase_takes_ids_from_a_file_and_refuses_none(
     home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -25,9 +25,9 @@ from hypothesis import strategies as st
 from attribution import archive, readers
 from attribution.contract import read_contract
 from attribution.convert import convert
+from attribution.entries import insert_entry, read_entries
 from attribution.errors import LoadError
 from attribution.exports import load_exports
-from attribution.ledger import insert_entry, read_entries
 from attribution.pseudonyms import People, pseudonym
 from attribution.quarantine import rejects
 from attribution.settings import Folders, load_settings

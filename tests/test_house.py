@@ -75,7 +75,7 @@ def test_data_never_becomes_sql() -> None:
         "values", "rows", "columns", "reasons", "kept", "texts", "inner", "joins", "order", "table",
         "ids", "text", "local", "with_offset", "from_local", "fields", "problem", "kind", "value",
         "relation.row", "relation.sql", "column.type", "quoted", "refused", "listed", "changed",
-        "names", "where", "is_theirs", "replaced", "line",
+        "names", "where", "is_theirs", "replaced", "line", "compiled",
         "newest", "PARQUET", "PARQUET_NUMBERED", "WRITTEN", "archive.WRITTEN",
     }  # fmt: skip
     words = ("select ", "insert ", "delete ", "update ", "create ", "alter ", "attach ", "copy ")

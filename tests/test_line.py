@@ -577,6 +577,43 @@ def test_wrong_use_is_answered_in_one_line(
     assert not (small.path / "publish" / "current").exists()
 
 
+@pytest.mark.parametrize(
+    ("row", "options", "says"),
+    [
+        ("account,100,EUR,storno", (), "map others in the source's model (found: storno, 1)"),
+        ("account,100,usd,", (), "no rate of USD on 2026-01-04 nor in the 7 days before it"),
+        ("(all goals),100,,", (), "rename the goal in the export"),
+        (
+            "account,1,,",
+            ("--set", "goals=[car]"),
+            "correct the export, or the setting (found: account)",
+        ),
+    ],
+)
+def test_what_dbt_refuses_is_said_with_value_and_way_out(
+    home: Home, row: str, options: tuple, says: str
+) -> None:
+    home.land("touchpoints", "t.csv", "touchpoint_id,customer_id,occurred_at,channel\n"
+              "t1,k1,2026-01-01 10:00:00,search\n")  # fmt: skip
+    home.land("conversions", "c.csv", "conversion_id,customer_id,converted_at,goal,revenue,"
+              f"currency,status\nc1,k1,2026-01-04 10:00:00,{row}\n")  # fmt: skip
+    done = home.main("run", *options)
+    assert done.returncode == 1
+    assert says in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_lonely_day_of_the_future_is_told_with_its_file(home: Home) -> None:
+    home.land("touchpoints", "touches.csv", "touchpoint_id,customer_id,occurred_at,channel\n"
+              "t1,k1,2026-01-01 10:00:00,search\nt2,k1,2099-03-02 10:00:00,search\n")  # fmt: skip
+    home.land("conversions", "c.csv", "conversion_id,customer_id,converted_at\n"
+              "c1,k1,2026-01-04 10:00:00\n")  # fmt: skip
+    done = home.main("run")
+    assert done.returncode == 1
+    said = "up to 2099-03-02, the newest day, of touchpoints/touches.csv"
+    assert said in done.stderr
+
+
 def test_nothing_landed_is_refused_by_name(home: Home) -> None:
     done = home.main("run")
     assert done.returncode == 3

@@ -48,6 +48,48 @@ def test_rejected_rows_stop_the_run_until_the_operator_accepts_the_loss(after_ru
     ledger_adds_up(after_run)
 
 
+def test_a_broken_correction_is_refused_and_taken_away(after_run: Home) -> None:
+    """What it should have corrected stands, and the next night goes on."""
+    revenue = "select sum(revenue) from channel_credit where model = 'last_touch'"
+    before = after_run.published(revenue)
+    good = after_run.path / "landing" / "conversions" / "c_2026-01-05.csv"
+    text = good.read_text()
+    good.write_text(text.replace("2026-01-0", "so: 2026-01-0"))
+    refused = after_run.main("run")
+    assert refused.returncode == 3
+    assert "c_2026-01-05.csv" in refused.stderr
+    doctor = after_run.main("doctor")
+    assert doctor.returncode == 1
+    assert "FAIL  refused files: conversions/c_2026-01-05.csv: " in doctor.stdout
+    good.unlink()
+    assert "ok    refused files" in after_run.must("doctor").stdout
+    after_run.must("run")
+    assert after_run.published(revenue) == before
+
+
+def test_doctor_tells_of_rejected_rows_that_refuse_the_next_night(after_run: Home) -> None:
+    after_run.land("touchpoints", "broken.csv", BROKEN)
+    after_run.must("load")
+    assert "FAIL  refused files: touchpoints/broken.csv: " in after_run.main("doctor").stdout
+    after_run.must("quarantine", "drop", listed(after_run)[0]["id"])
+    assert "ok    refused files" in after_run.must("doctor").stdout
+
+
+def test_equal_files_of_two_exports_are_told_apart(after_run: Home) -> None:
+    for export in ("touchpoints", "conversions"):
+        after_run.land(export, "x.csv", "nonsense\n")
+    after_run.must("load")
+    id = listed(after_run)[0]["id"]
+    for name in (id, "", id[:7], "spend/x.csv"):
+        done = after_run.main("quarantine", "drop", name)
+        assert done.returncode == 1
+        assert f"touchpoints/{id}, conversions/{id}" in done.stderr
+    after_run.must("quarantine", "drop", "conversions/x.csv")
+    assert [entry["export"] for entry in listed(after_run)] == ["touchpoints"]
+    after_run.must("quarantine", "drop", f"touchpoints/{id}")
+    assert listed(after_run) == []
+
+
 def test_a_file_that_was_corrected_awaits_no_verdict(after_run: Home) -> None:
     after_run.land("touchpoints", "day.csv", b"touchpoint_id,customer_id\nb1,k9\n")
     after_run.must("load")

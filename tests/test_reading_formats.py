@@ -699,6 +699,20 @@ def test_sidecars_are_checked_where_they_are(loader: Loader) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("sidecar", "text"), [(".sha256", "0" * 64), (".sha256", "none"), (".rows", "3")]
+)
+def test_a_sidecar_that_comes_later_is_believed(loader: Loader, sidecar: str, text: str) -> None:
+    loader.land("a.csv", GOOD)
+    loader.load()
+    loader.land("a.csv.rows", "2")
+    assert loader.load()["files_skipped"] == 1
+    loader.land("a.csv" + sidecar, text)
+    assert loader.load()["files_quarantined"] == 1
+    assert loader.conversions() == []
+    assert loader.load()["files_quarantined"] == 0
+
+
 def test_a_file_waits_for_its_sidecar_and_until_nobody_writes(loader: Loader) -> None:
     import hashlib
 

@@ -75,6 +75,20 @@ def test_checks_that_may_refuse_are_the_warnings_of_the_gates() -> None:
         load_settings(PROJECT, {"critical_checks": ["days_overdu"]})
 
 
+@pytest.mark.parametrize(
+    ("overrides", "says"),
+    [
+        ({"goals": []}, "goals"),
+        ({"touchpoint_sources": ["exports", "crm"]}, "no model stg_touchpoints__crm.sql"),
+        ({"conversion_sources": ["crm"]}, "no model stg_conversions__crm.sql"),
+        ({"spend_sources": ["crm"]}, "no model stg_spend__crm.sql"),
+    ],
+)
+def test_what_would_fail_in_dbt_is_refused_before(overrides: dict, says: str) -> None:
+    with pytest.raises(SettingsError, match=says):
+        load_settings(PROJECT, overrides)
+
+
 def test_missing_setting_is_named(tmp_path: Path) -> None:
     project = yaml.safe_load((PROJECT / "dbt_project.yml").read_text())
     del project["vars"]["attribution"]["goals"]

@@ -347,13 +347,12 @@ def test_a_failed_run_is_told_as_json_and_leaves_the_version(
     assert "failed: load:" in shown
 
 
-@pytest.mark.parametrize("fault", ["a setting", "the record", "the lock"])
+@pytest.mark.parametrize("fault", ["a setting", "the lock"])
 def test_what_fails_before_the_first_step_is_told(
     home: Home, receiver: Receiver, fault: str
 ) -> None:
     """Who holds the lock goes on keeping history and metrics."""
     (home.path / "state").mkdir(exist_ok=True)
-    (home.path / "state" / "run.json").write_text("{" if fault == "the record" else "{}")
     options = ("--set", "report_language=fr") if fault == "a setting" else ()
     with ExitStack() as stack:
         if fault == "the lock":
@@ -369,8 +368,18 @@ def test_what_fails_before_the_first_step_is_told(
     else:
         assert [run["ended_in"] for run in history(folders_of(home))] == ["start"]
         assert metrics(home.path / "state" / "metrics.prom")["last_run_outcome", ("failed",)] == 1
-    if fault == "a setting":  # status reads the record, too
         assert "failed in start" in home.must("status").stdout
+
+
+def test_a_record_that_a_power_cut_emptied_stops_no_new_run(home: Home) -> None:
+    (home.path / "state").mkdir(exist_ok=True)
+    record = home.path / "state" / "run.json"
+    record.touch()
+    done = home.main("build")
+    assert done.returncode == 1
+    assert f"{record} cannot be read" in done.stderr
+    home.must("load")
+    assert json.loads(record.read_text())["steps"].keys() == {"load"}
 
 
 def test_lines_of_json_bear_the_run_that_did_not_begin(home: Home) -> None:

@@ -1,5 +1,4 @@
-{#- These names stand for what is no channel in the marts; a channel of that name would be mixed up
-    with it: map it to another in channel_rules or in the source's model. -#}
+{{ config(meta={"why": "this name stands for what is no channel in the marts: map the channel to another in channel_rules.csv or in the source's model"}) }}
 
 select channel
 from (

@@ -1,4 +1,4 @@
-{#- A coalition has room for 240 channels; one beyond would silently belong to none. -#}
+{{ config(meta={"why": "a coalition has room for 240 channels: map campaigns to channels in channel_rules.csv"}) }}
 
 select channel
 from {{ ref('stg_channels') }}

@@ -1,7 +1,6 @@
-{#- A goal that the setting `goals` does not list is most often a misspelt one: its conversions would
-    drop out of the goal that was meant. -#}
+{{ config(meta={"why": "the setting goals does not list their goal, most often a misspelt one: correct the export, or the setting"}) }}
 
-select conversion_id
+select distinct goal
 from {{ ref('stg_conversions') }}
 {% if var('goals') == 'all' -%}
 where false

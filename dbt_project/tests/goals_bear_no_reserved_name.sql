@@ -1,4 +1,4 @@
-{#- Cost stands in rows of this goal: rename it in the export, or in the source's model. -#}
+{{ config(meta={"why": "cost stands in rows of the goal (all goals): rename the goal in the export, or in the source's model"}) }}
 
 select conversion_id
 from {{ ref('stg_conversions') }}

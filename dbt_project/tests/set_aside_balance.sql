@@ -1,5 +1,6 @@
 {#- Per export: rows of all sources = staging + duplicates + what was set aside. Stands on models of
     staging alone, so that it runs with them. -#}
+{{ config(meta={"why": "rows of all sources are not staging + duplicates + set aside: does a source's model make two rows of one row of a file (same _file_id and _row)?"}) }}
 
 with counts as (
 

@@ -8,7 +8,7 @@ select
     converted_at,
     coalesce(goal, 'conversion') as goal,
     coalesce(revenue, 0) as revenue,
-    coalesce(currency, '{{ var("reporting_currency") }}') as currency,
+    coalesce(upper(currency), '{{ var("reporting_currency") }}') as currency,
     lower(coalesce(status, 'booked')) as status,
     _file_id,
     _row

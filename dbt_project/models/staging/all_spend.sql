@@ -19,7 +19,7 @@ select
     channel,
     cost,
     campaign,
-    coalesce(currency, '{{ var("reporting_currency") }}') as currency,
+    coalesce(upper(currency), '{{ var("reporting_currency") }}') as currency,
     _file_id,
     _row
 from spend

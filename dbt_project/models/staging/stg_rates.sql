@@ -30,11 +30,11 @@ foreign_amounts as (
 rates as (
 
     select
-        rates.currency,
+        upper(rates.currency) as currency,
         rates.date,
         rates.rate,
         row_number() over (
-            partition by rates.currency, rates.date
+            partition by upper(rates.currency), rates.date
             order by coalesce(files.file_date, date '0001-01-01') desc, rates.rate desc
         ) as place
     from {{ source('exports', 'rates') }} as rates
