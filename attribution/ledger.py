@@ -95,7 +95,8 @@ class Ledger:
 
     def adopt(self, landed: Landed) -> None:
         """Known bytes that come again under another name replace what that had brought, and count
-        as delivered on its date where that is later: a value may return to what it was before.
+        as delivered on its date where that is later: a value may return to what it was before. What
+        had no date keeps none: it may have been rotated, and newer files have none either.
         """
         found = read_entries(
             self.con,
@@ -203,7 +204,7 @@ class Ledger:
 
 
 def _is_later(day: str | None, entry: dict[str, Any]) -> bool:
-    return day is not None and day > (entry["file_date"] or "")
+    return day is not None and entry["file_date"] is not None and day > entry["file_date"]
 
 
 def _date(text: str | None) -> str | None:

@@ -169,6 +169,16 @@ def test_bytes_that_come_again_with_a_later_date_count_from_that(loader: Loader)
         shutil.rmtree(loader.folders.archive)
 
 
+def test_a_file_without_a_date_gets_none_by_a_later_name(loader: Loader) -> None:
+    """Its source names it by the day when the next one comes, which has none yet."""
+    path = loader.land("c.csv", HEAD + "c1,k1,2026-01-02 03:04:05,account,1\n")
+    loader.load()
+    path.rename(path.with_name("c_2026-01-05.csv"))
+    loader.land("c.csv", HEAD + "c1,k1,2026-01-02 03:04:05,account,2\n")
+    loader.load()
+    assert loader.rows("select count(*), count(file_date) from raw._files") == [(2, 0)]
+
+
 @pytest.mark.parametrize("names", [("a.csv", "b.csv"), ("c_2026-01-05.csv", "c_2026-01-06.csv")])
 def test_a_correction_may_say_what_another_file_says(
     loader: Loader, names: tuple[str, str]
