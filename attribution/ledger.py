@@ -96,7 +96,7 @@ class Ledger:
     def adopt(self, landed: Landed) -> None:
         """Known bytes that come again under another name replace what that had brought, and count
         as delivered on its date where that is later: a value may return to what it was before. What
-        had no date keeps none: it may have been rotated, and newer files have none either.
+        had no date keeps none, and what moved corrects nothing: it may have been rotated.
         """
         found = read_entries(
             self.con,
@@ -105,7 +105,8 @@ class Ledger:
         )
         day = _date(landed.export.date_of(landed.name))
         later = [e | {"file": landed.name, "file_date": day} for e in found if _is_later(day, e)]
-        if not later and not (found and self.holds(landed)):
+        stays = any(not entry["file"].endswith(apart(entry["sha256"])) for entry in found)
+        if not later and not (stays and self.holds(landed)):
             return
         with transaction(self.con):
             replaced = self._forget_former(landed)

@@ -169,6 +169,20 @@ def test_bytes_that_come_again_with_a_later_date_count_from_that(loader: Loader)
         shutil.rmtree(loader.folders.archive)
 
 
+def test_the_oldest_of_rotated_files_is_not_corrected_by_the_next(loader: Loader) -> None:
+    """Three lie there from the start; then each has the name of the one before, and one has left."""
+    row = HEAD + "c{0},k{0},2026-01-02 03:04:05,account,{0}\n"
+    for place, number in (("", 3), (".1", 2), (".2", 1)):
+        loader.land(f"c{place}.csv", row.format(number))
+    loader.load()
+    for newest in (4, 5):
+        for place, number in (("", newest), (".1", newest - 1), (".2", newest - 2)):
+            loader.land(f"c{place}.csv", row.format(number))
+        loader.load()
+        expected = [(f"c{number}",) for number in range(1, newest + 1)]
+        assert loader.rows("select conversion_id from raw.conversions order by 1") == expected
+
+
 def test_a_file_without_a_date_gets_none_by_a_later_name(loader: Loader) -> None:
     """Its source names it by the day when the next one comes, which has none yet."""
     path = loader.land("c.csv", HEAD + "c1,k1,2026-01-02 03:04:05,account,1\n")
