@@ -170,7 +170,7 @@ def test_bytes_that_come_again_with_a_later_date_count_from_that(loader: Loader)
 
 
 def test_the_oldest_of_rotated_files_is_not_corrected_by_the_next(loader: Loader) -> None:
-    """Three lie there from the start; then each has the name of the one before, and one has left."""
+    """Three lie there from the start; then each takes the name of the next, and one has left."""
     row = HEAD + "c{0},k{0},2026-01-02 03:04:05,account,{0}\n"
     for place, number in (("", 3), (".1", 2), (".2", 1)):
         loader.land(f"c{place}.csv", row.format(number))
