@@ -95,13 +95,18 @@ def _take_again(
                 insert_rows(con, folders, entry)
 
 
-# Between the former and the later date of a file, others may have won over its rows, or lost.
+# Where a file's date changes, others dated between the two may have won over its rows, or lost.
 REDATED = """
 delete from raw._built_files where file_id in (
-    select was.file_id from raw._files as was inner join raw._files as other using (export)
+    select was.file_id
+    from (select *, coalesce(file_date, date '0001-01-01') as day from raw._files) as was
+    inner join (
+        select *, coalesce(file_date, date '0001-01-01') as day from raw._files
+        where state = 'loaded'
+    ) as other using (export)
     where was.export = $export and was.sha256 = $sha256 and other.sha256 <> $sha256
-        and other.state = 'loaded' and was.file_date is distinct from $day::date
-        and other.file_date between coalesce(was.file_date, other.file_date) and $day::date
+        and was.day <> coalesce($day::date, date '0001-01-01')
+        and other.day between least(was.day, $day::date) and greatest(was.day, $day::date)
 )
 """
 

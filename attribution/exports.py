@@ -87,8 +87,8 @@ def load_exports(
     for number, (landed, before) in enumerate(seen):
         name = f"{landed.export.name}/{landed.name}"
         progress(number, len(seen), name)
-        if ledger.knows(landed) and not _is_disproved(landed, ledger):
-            ledger.adopt(landed)
+        if ledger.knows(landed):
+            warnings += _contradictions(landed, ledger)
             counts["files_skipped"] += 1
             continue
         with _of_file(name):
@@ -102,6 +102,7 @@ def load_exports(
         warnings += ledger.columns_lost(landed, outcome)
         for name in ("rows_read", "rows_loaded", "rows_rejected", "rows_suppressed"):
             counts[name] += getattr(outcome, name)
+    ledger.follow([landed for landed, _ in seen])  # of those that are new, too
     ledger.mark_landed([landed for landed, _ in seen])
     progress(len(seen), len(seen), "")
     counts["files_waiting"] = len(landing.waiting)
@@ -131,16 +132,21 @@ def _stamp(found: os.stat_result) -> Stamp:
     return found.st_ino, found.st_size, found.st_mtime_ns
 
 
-def _is_disproved(landed: Landed, ledger: Ledger) -> bool:
-    """Whether a file was loaded that a sidecar, which may have come after it, speaks against."""
+def _contradictions(landed: Landed, ledger: Ledger) -> list[str]:
+    """A warning where a sidecar speaks against a loaded file: it came later, or is of a correction
+    that has not come yet.
+    """
     loaded = ledger.rows_read(landed)
     if loaded is None:
-        return False
+        return []
     try:
         check_sidecar(landed)
-        return rows_said(landed.path) not in (None, loaded)
-    except Unreadable:
-        return True
+        said = rows_said(landed.path)
+        problem = f"{loaded} rows, its sidecar says {said}" if said not in (None, loaded) else None
+    except Unreadable as unreadable:
+        problem = str(unreadable)
+    name = f"landing/{landed.export.name}/{landed.name}"
+    return [f"{name}: {problem}; what was loaded of it stands"] if problem else []
 
 
 def _read(landed: Landed, folders: Folders, people: People, read: Read, limit: float) -> Outcome:

@@ -42,16 +42,16 @@ class Ledger:
         catch_up(con, folders, exports)
         check_key(con, key)
         known = con.execute(
-            "select export, file, sha256, state, verdict from raw._files"
+            "select export, file, sha256, state, verdict, rows_read from raw._files"
         ).fetchall()
         self._states: dict[tuple[str, str], str] = {
             (export, sha): verdict if verdict == "requeued" else state
-            for export, _, sha, state, verdict in known
+            for export, _, sha, state, verdict, _ in known
         }
         self.names = {(export, file) for export, file, *_ in known}
-        self._loaded = {
-            (export, file): sha for export, file, sha, state, _ in known if state == "loaded"
-        }
+        loaded = [row for row in known if row[3] == "loaded"]
+        self._loaded = {(export, file): sha for export, file, sha, *_ in loaded}
+        self._rows = {(export, sha): rows for export, _, sha, *_, rows in loaded}
 
     def holds(self, landed: Landed) -> bool:
         """Whether other bytes of this name are loaded, which these would correct."""
@@ -63,59 +63,45 @@ class Ledger:
         return state not in (None, "replaced", "requeued")
 
     def rows_read(self, landed: Landed) -> int | None:
-        """Of the rows of these bytes, where they are loaded."""
-        found = self.con.execute(
-            "select rows_read from raw._files where export = ? and sha256 = ? and state = 'loaded'",
-            [landed.export.name, landed.sha256],
-        ).fetchone()
-        return found[0] if found else None
+        """Of the rows of these bytes, where they are loaded under this name."""
+        is_loaded = self._loaded.get((landed.export.name, landed.name)) == landed.sha256
+        return self._rows[landed.export.name, landed.sha256] if is_loaded else None
 
     def follow(self, landed: Sequence[Landed]) -> None:
-        """Set known files apart that lie under another name now, as where a source rotates them:
-        what comes under any of their names is no correction of them, be it months later.
+        """Give known files the names under which they lie, as where a value returned to what it was
+        before, or where a source rotates its files.
 
-        Apart by `@` and their hash, behind the name that they came with.
+        Of names with a date the latest counts, and gives its date: in whatever order files come,
+        they count as if they had come at once. What was loaded under a name that now bears other
+        known bytes is corrected by them. A file that moved to a name without a date is set apart,
+        by `@` and its hash behind the name that it came with: what comes under any of its names is
+        no correction of it, be it months later.
         """
-        names: dict[tuple[str, str], set[str]] = {}
+        lies: dict[tuple[str, str], list[Landed]] = {}
         for file in landed:
             if format_of(file.name):  # a copy that nothing reads moved nowhere
-                names.setdefault((file.export.name, file.sha256), set()).add(file.name)
-        moved = [
-            entry | {"file": f"{entry['file']}{apart(entry['sha256'])}"}
-            for entry in read_entries(self.con, "state = 'loaded'", [])
-            if (found := names.get((entry["export"], entry["sha256"])))
-            and entry["file"] not in found
-            and not entry["file"].endswith(apart(entry["sha256"]))
+                lies.setdefault((file.export.name, file.sha256), []).append(file)
+        entries = read_entries(self.con, "state = 'loaded'", [])
+        now = [_renamed(e, lies.get((e["export"], e["sha256"]), ())) for e in entries]
+        moved = [after for before, after in zip(entries, now, strict=True) if after != before]
+        taken = {(e["export"], e["file"]) for e in now if (e["export"], e["sha256"]) in lies}
+        gone = [
+            entry
+            for entry in now
+            if (entry["export"], entry["sha256"]) not in lies
+            and (entry["export"], entry["file"]) in taken
         ]
-        if moved:
-            with transaction(self.con):
-                for entry in moved:
-                    insert_entry(self.con, entry)
-                archive.append(self.folders, moved)
-
-    def adopt(self, landed: Landed) -> None:
-        """Known bytes that come again under another name replace what that had brought, and count
-        as delivered on its date where that is later: a value may return to what it was before. What
-        had no date keeps none, and what moved corrects nothing: it may have been rotated.
-        """
-        found = read_entries(
-            self.con,
-            "export = ? and sha256 = ? and state = 'loaded' and file <> ?",
-            [landed.export.name, landed.sha256, landed.name],
-        )
-        day = _date(landed.export.date_of(landed.name))
-        later = [e | {"file": landed.name, "file_date": day} for e in found if _is_later(day, e)]
-        stays = any(not entry["file"].endswith(apart(entry["sha256"])) for entry in found)
-        if not later and not (stays and self.holds(landed)):
+        if not moved and not gone:
             return
+        replaced = [entry | {"state": "replaced"} for entry in gone]
         with transaction(self.con):
-            replaced = self._forget_former(landed)
-            for entry in later:
+            for entry in [*moved, *replaced]:
                 insert_entry(self.con, entry)
-            archive.append(self.folders, [*replaced, *later])
+            for entry in replaced:
+                delete_rows(self.con, entry)
+            archive.append(self.folders, [*moved, *replaced])
+        self._loaded = {(e["export"], e["file"]): e["sha256"] for e in now if e not in gone}
         self._drop_replaced(replaced)
-        self._loaded.pop((landed.export.name, landed.name), None)
-        self._loaded |= {(entry["export"], entry["file"]): entry["sha256"] for entry in later}
 
     def take(self, landed: Landed, outcome: Outcome) -> None:
         """Rows and entry of a file in one transaction; new bytes of an old name replace its rows.
@@ -135,6 +121,7 @@ class Ledger:
         self._states[landed.export.name, landed.sha256] = outcome.state
         if outcome.state == "loaded":
             self._loaded[landed.export.name, landed.name] = landed.sha256
+            self._rows[landed.export.name, landed.sha256] = outcome.rows_read
 
     def columns_lost(self, landed: Landed, outcome: Outcome) -> list[str]:
         """A warning where a file lacks columns that an earlier one of its kind had."""
@@ -176,7 +163,7 @@ class Ledger:
 
     def _forget_former(self, landed: Landed) -> list[dict[str, Any]]:
         """The entries of files that this one replaces, their rows removed."""
-        if (landed.export.name, landed.name) not in self._loaded:
+        if not self.holds(landed):
             return []
         former = read_entries(
             self.con,
@@ -204,8 +191,16 @@ class Ledger:
         }
 
 
-def _is_later(day: str | None, entry: dict[str, Any]) -> bool:
-    return day is not None and entry["file_date"] is not None and day > entry["file_date"]
+def _renamed(entry: dict[str, Any], lies: Sequence[Landed]) -> dict[str, Any]:
+    """An entry under the name that it has where its bytes lie now, if anywhere."""
+    dated = [(day, file.name) for file in lies if (day := _date(file.export.date_of(file.name)))]
+    if dated:
+        day, name = max(dated)
+        return entry | {"file": name, "file_date": day}
+    mark = apart(entry["sha256"])
+    if not lies or entry["file"] in {file.name for file in lies} or entry["file"].endswith(mark):
+        return entry
+    return entry | {"file": f"{entry['file']}{mark}"}
 
 
 def _date(text: str | None) -> str | None:

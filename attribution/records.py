@@ -118,10 +118,13 @@ def csv_records(export: Export, path: Path) -> Iterator[Record]:
                     yield Record(line, lines.take(keep=1), {}, one_line(error))
                     reader = csv.reader(lines, delimiter=export.delimiter, strict=True)
                     continue
-                if _swallows(lines.record, export.delimiter, len(names)):
-                    reason = "a quote that opens here takes in the lines that follow"
-                    yield Record(line, lines.take(keep=1), {}, reason)
-                    reader = csv.reader(lines, delimiter=export.delimiter, strict=True)
+                if _swallows(export, names, lines.record, fields):
+                    # none of it is loaded: what stood within quotes is no row of the source's
+                    for place, swallowed in enumerate(lines.record):
+                        opens = "opens here and" if not place else f"that opens in line {line}"
+                        reason = f"a quote {opens} takes in whole rows"
+                        yield Record(line + place, swallowed.rstrip("\r\n"), {}, reason)
+                    lines.take()
                     continue
                 raw = lines.take()
                 if "\0" in raw:
@@ -132,18 +135,26 @@ def csv_records(export: Export, path: Path) -> Iterator[Record]:
             raise Unreadable(f"not {export.encoding}: {one_line(error)}") from None
 
 
-def _swallows(record: list[str], delimiter: str, width: int) -> bool:
-    """Whether one of the lines that a record spans is a whole record, and the first has as many
-    delimiters: another lost quote, perhaps a thousand lines on, closed the quote that it opens.
+def _swallows(export: Export, names: list[str], record: list[str], fields: list[str]) -> bool:
+    """Whether one of the lines that a record spans is a whole row: it was lost to a quote, which
+    another lost quote closed, perhaps a thousand lines on. A text of several lines is none, as long
+    as none of them looks like a row.
     """
-    if len(record) == 1 or record[0].count(delimiter) < width - 1:
+    if len(record) == 1:
+        return False
+    least = width = len(names)
+    if export.short_rows == "pad":
+        required = {column.header for column in export.columns if column.required}
+        least = max((place for place, name in enumerate(names, 1) if name in required), default=1)
+    # a text that begins in the first columns has its row's other fields behind it
+    if len(fields) == width and record[0].count(export.delimiter) < least - 1:
         return False
     for line in record[1:]:
         try:
-            [fields] = csv.reader([line], delimiter=delimiter, strict=True)
+            [found] = csv.reader([line], delimiter=export.delimiter, strict=True)
         except (csv.Error, ValueError):  # a quote of its own is open, or it is blank
             continue
-        if len(fields) == width:
+        if least <= len(found) <= width:
             return True
     return False
 

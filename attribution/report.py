@@ -99,7 +99,11 @@ def render(
 def _says(settings: Mapping[str, Any], wording: Wording, model: str) -> str:
     """What a model does, as it is set up."""
     if model == "position_based":
-        ends = {end: wording.percent(settings[f"{model}_{end}"], 0) for end in ("first", "last")}
+        shares = {end: settings[f"{model}_{end}"] for end in ("first", "last")}
+        ends = {
+            end: wording.percent(share, int(round(share * 100, 6) % 1 > 0))
+            for end, share in shares.items()
+        }
         return wording.text("says_position_based", **ends)
     if model == "shapley" and settings["shapley_game"] != "conversions":
         return wording.text("says_shapley_rate", game=settings["shapley_game"])

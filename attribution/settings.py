@@ -271,14 +271,14 @@ def load_settings(dbt_project: Path, overrides: Mapping[str, Any] | None = None)
 def _check_sources(dbt_project: Path, settings: Settings) -> None:
     """Refuse a source without the model that maps it."""
     lacking = [
-        f"{setting}: {source}, of which there is no model {model}.sql"
+        f"{setting}: {source}, of which there is no model {model}"
         for setting, export in (
             ("touchpoint_sources", "touchpoints"),
             ("conversion_sources", "conversions"),
             ("spend_sources", "spend"),
         )
         for source in getattr(settings, setting)
-        if not any(dbt_project.glob(f"models/**/{(model := f'stg_{export}__{source}')}.sql"))
+        if not any(dbt_project.glob(f"models/**/{(model := f'stg_{export}__{source}')}.*"))
     ]
     if lacking:
         raise SettingsError(

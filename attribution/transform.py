@@ -21,6 +21,7 @@ from attribution.stopping import stop_if_asked
 from attribution.warehouse import environment_for_dbt, open_warehouse
 
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+NO_ID = re.compile(r"\(?[^\W\d]+([ -][^\W\d]+)?\)?")
 LOG_BYTES, LOGS = 10_000_000, 4  # of one file, and how many are kept beside it
 # Events that end a node, each with the name that dbt gives there to the number of all nodes.
 FINISHED = {"LogModelResult": "total", "LogSeedResult": "total", "LogTestResult": "num_models"}
@@ -110,13 +111,13 @@ def _told(results: Sequence[Any], folders: Folders, settings: Settings) -> Itera
 
 
 def _some_rows(folders: Folders, settings: Settings, compiled: str) -> str:
-    """The first rows that a test found."""
+    """What a test found first, as far as it is a word: a shifted column may hold ids and names."""
     with (
         suppress(AttributionError, duckdb.Error),
         open_warehouse(folders, settings, read_only=True) as con,
     ):
-        rows = con.execute(f"select * from ({compiled}) as found limit 3").fetchall()
-        return "; ".join(", ".join(map(str, row)) for row in rows)
+        rows = con.execute(f"select * from (\n{compiled}\n) as found order by all").fetchmany(3)
+        return ", ".join(str(row[0]) for row in rows if NO_ID.fullmatch(str(row[0])))
     return ""
 
 

@@ -63,17 +63,18 @@ def plain_copy(export: Export, path: Path, scratch: Path) -> Path:
 
 
 def lines_of(path: Path) -> int | None:
-    """How many lines a text file has that are not blank, as far as a glance tells; None where a NUL
-    byte stands in it: the engine would keep it as text.
+    """How many lines a text file has, blank ones at its end aside; None where a NUL byte stands in
+    it: the engine would keep it as text.
     """
     lines, end = 0, b""
     with path.open("rb") as content:
         for block in iter(lambda: content.read(CHUNK), b""):
             if b"\0" in block:
                 return None
-            blank = block.count(b"\n\n") + block.count(b"\n\r\n")
-            lines, end = lines + block.count(b"\n") - blank, block[-1:]
-    return lines + (end not in (b"", b"\n"))
+            lines += block.count(b"\n")
+            end = (end + block)[-CHUNK:]
+    text = end.rstrip(b"\r\n")
+    return lines - end[len(text) :].count(b"\n") + bool(text)
 
 
 def _capped(export: Export, packed: IO[AnyStr], limit: int) -> Iterator[AnyStr]:

@@ -20,16 +20,19 @@ SHORTEST = 8  # digits of an id that may stand for it
 def refused(folders: Folders) -> list[dict[str, Any]]:
     """Ledger entries of refused files, and of files with rejected rows, that await a verdict.
 
-    A refused file of which a correction was loaded under its name awaits none.
+    A refused file that lies there no longer, and under whose name another is loaded, awaits none.
     """
     entries = archive.entries(folders)
-    loaded = {_name(e): e["loaded_at"] for e in entries if e["state"] == "loaded"}
+    loaded = {_name(entry) for entry in entries if entry["state"] == "loaded"}
     return [
         entry | {"id": entry["sha256"][:SHORT]}
         for entry in entries
         if entry["verdict"] != "dropped"
         and (
-            (entry["state"] == "quarantined" and loaded.get(_name(entry), "") < entry["loaded_at"])
+            (
+                entry["state"] == "quarantined"
+                and (_name(entry) not in loaded or is_landed(folders, entry))
+            )
             or (entry["state"] == "loaded" and entry["rows_rejected"] > 0)
         )
     ]

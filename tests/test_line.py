@@ -580,7 +580,8 @@ def test_wrong_use_is_answered_in_one_line(
 @pytest.mark.parametrize(
     ("row", "options", "says"),
     [
-        ("account,100,EUR,storno", (), "map others in the source's model (found: storno, 1)"),
+        ("account,100,EUR,storno", (), "map others in the source's model (found: storno)"),
+        ("account,100,EUR,K1234", (), "map others in the source's model; see "),  # an id, perhaps
         ("account,100,usd,", (), "no rate of USD on 2026-01-04 nor in the 7 days before it"),
         ("(all goals),100,,", (), "rename the goal in the export"),
         (

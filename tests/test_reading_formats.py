@@ -702,15 +702,21 @@ def test_sidecars_are_checked_where_they_are(loader: Loader) -> None:
 @pytest.mark.parametrize(
     ("sidecar", "text"), [(".sha256", "0" * 64), (".sha256", "none"), (".rows", "3")]
 )
-def test_a_sidecar_that_comes_later_is_believed(loader: Loader, sidecar: str, text: str) -> None:
+def test_a_sidecar_that_comes_later_is_told(loader: Loader, sidecar: str, text: str) -> None:
+    """It may be wrong, or of a correction that is still on its way: what was loaded stands."""
     loader.land("a.csv", GOOD)
     loader.load()
     loader.land("a.csv.rows", "2")
-    assert loader.load()["files_skipped"] == 1
+    loader.load()
+    assert loader.warnings == []
     loader.land("a.csv" + sidecar, text)
-    assert loader.load()["files_quarantined"] == 1
-    assert loader.conversions() == []
-    assert loader.load()["files_quarantined"] == 0
+    loader.land("copy.csv", GOOD)
+    loader.land("copy.csv" + sidecar, text)
+    loader.load()
+    [warning] = loader.warnings
+    assert warning.startswith("landing/conversions/a.csv: ")
+    assert warning.endswith("; what was loaded of it stands")
+    assert len(loader.conversions()) == 2
 
 
 def test_a_file_waits_for_its_sidecar_and_until_nobody_writes(loader: Loader) -> None:
@@ -853,18 +859,41 @@ def test_every_key_of_the_contract_is_explained_in_it() -> None:
     assert [key for key in META if f"{key}:" not in text] == []
 
 
-def test_two_lost_quotes_take_in_no_rows(loader: Loader) -> None:
+@pytest.mark.parametrize("short_rows", ["reject", "pad"])
+@pytest.mark.parametrize("torn", [False, True])
+def test_two_lost_quotes_take_in_no_rows(loader: Loader, short_rows: str, torn: bool) -> None:
     """The first opens a field that the second closes: between them lie a thousand customers."""
     lines = [f"c{n},k{n},2026-01-02,account,{n}" for n in range(2_000)]
-    lines[300] = 'c300,k300,2026-01-02,"account,300'
+    lines[300] = 'c300,k300,"2026-01-02' if torn else 'c300,k300,2026-01-02,"account,300'
     lines[1500] = 'c1500,k1500,2026-01-02,account",1500'
+    if short_rows == "pad":
+        lines[400:1500] = ["c400,k400,2026-01-02"] * 1_100
     loader.land("a.csv", HEAD + "\n".join(lines) + "\n")
-    counts = loader.load()
-    assert (counts["rows_read"], counts["rows_rejected"]) == (2_000, 1)
-    [reject] = loader.rejects()
-    assert (reject["line"], reject["raw"]) == (302, lines[300])
-    assert reject["reason"] == "a quote that opens here takes in the lines that follow"
-    assert loader.rows("select max(length(goal)) from raw.conversions") == [(len('account"'),)]
+    counts = loader.load(short_rows=short_rows)
+    assert (counts["rows_read"], counts["rows_loaded"], counts["rows_rejected"]) == (
+        2000,
+        799,
+        1201,
+    )
+    first, *others = loader.rejects()
+    assert (first["line"], first["raw"]) == (302, lines[300])
+    assert first["reason"] == "a quote opens here and takes in whole rows"
+    assert {r["reason"] for r in others} == {"a quote that opens in line 302 takes in whole rows"}
+    assert [reject["line"] for reject in others] == list(range(303, 1503))
+    assert loader.rows("select distinct goal from raw.conversions") == [("account",)]
+
+
+@pytest.mark.parametrize("short_rows", ["reject", "pad"])
+def test_a_text_writes_no_rows(loader: Loader, short_rows: str) -> None:
+    """Whoever may name a campaign may write a row into a name."""
+    text = '"spring\nEVIL,k9,2026-01-02,account,9\nend"'
+    last = f"currency\nc3,k3,2026-01-02,account,3,{text}"  # where it could be a lost quote
+    for name, head, row in (("a", "", f"c2,k2,2026-01-02,{text},2"), ("b", ",currency", last)):
+        first = HEAD.rstrip("\n") + head + f"\n{name},k1,2026-01-02,account,1" + ",EUR" * bool(head)
+        loader.land(f"{name}.csv", first + "\n" + row.removeprefix("currency\n") + "\n")
+    loader.load(short_rows=short_rows)
+    ids = {id for (id,) in loader.rows("select conversion_id from raw.conversions")}
+    assert {"a", "b"} <= ids <= {"a", "b", "c2", "c3"}
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
@@ -888,7 +917,7 @@ def test_blank_lines_need_no_careful_reading(
     from attribution import readers
 
     monkeypatch.setattr(readers, "careful", lambda *_: pytest.fail("it is clean"))
-    for name, end in (("a.csv", "\n"), ("b.csv", "\r\n")):
+    for name, end, blank in (("a.csv", "\n", 1), ("b.csv", "\r\n", 9), ("c.csv", "\n", -1)):
         text = GOOD.replace("c1", name).replace("\n", end)
-        loader.land(name, text + end)
+        loader.land(name, text + end * blank if blank > 0 else text.rstrip())
         assert loader.load()["rows_loaded"] == 2

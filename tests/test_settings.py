@@ -79,9 +79,9 @@ def test_checks_that_may_refuse_are_the_warnings_of_the_gates() -> None:
     ("overrides", "says"),
     [
         ({"goals": []}, "goals"),
-        ({"touchpoint_sources": ["exports", "crm"]}, "no model stg_touchpoints__crm.sql"),
-        ({"conversion_sources": ["crm"]}, "no model stg_conversions__crm.sql"),
-        ({"spend_sources": ["crm"]}, "no model stg_spend__crm.sql"),
+        ({"touchpoint_sources": ["exports", "crm"]}, "no model stg_touchpoints__crm"),
+        ({"conversion_sources": ["crm"]}, "no model stg_conversions__crm"),
+        ({"spend_sources": ["crm"]}, "no model stg_spend__crm"),
     ],
 )
 def test_what_would_fail_in_dbt_is_refused_before(overrides: dict, says: str) -> None:

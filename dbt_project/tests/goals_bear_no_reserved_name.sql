@@ -1,5 +1,5 @@
 {{ config(meta={"why": "cost stands in rows of the goal (all goals): rename the goal in the export, or in the source's model"}) }}
 
-select conversion_id
+select distinct goal
 from {{ ref('stg_conversions') }}
 where goal = '(all goals)'
