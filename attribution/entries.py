@@ -102,11 +102,11 @@ delete from raw._built_files where file_id in (
     from (select *, coalesce(file_date, date '0001-01-01') as day from raw._files) as was
     inner join (
         select *, coalesce(file_date, date '0001-01-01') as day from raw._files
-        where state = 'loaded'
     ) as other using (export)
+    cross join (select coalesce($day::date, date '0001-01-01') as day) as now
     where was.export = $export and was.sha256 = $sha256 and other.sha256 <> $sha256
-        and was.day <> coalesce($day::date, date '0001-01-01')
-        and other.day between least(was.day, $day::date) and greatest(was.day, $day::date)
+        and was.day <> now.day
+        and other.day between least(was.day, now.day) and greatest(was.day, now.day)
 )
 """
 

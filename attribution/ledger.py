@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from datetime import UTC, date, datetime
@@ -26,6 +27,9 @@ from attribution.readers import format_of
 from attribution.settings import Folders
 from attribution.warehouse import transaction
 
+Entry = dict[str, Any]
+Lies = dict[tuple[str, str], list[Landed]]  # where bytes lie in landing/, by export and hash
+
 
 class Ledger:
     """Entries of one load: they carry its id, and the id of its pseudonym key."""
@@ -48,7 +52,7 @@ class Ledger:
             (export, sha): verdict if verdict == "requeued" else state
             for export, _, sha, state, verdict, _ in known
         }
-        self.names = {(export, file) for export, file, *_ in known}
+        self._refused = {(export, sha): file for export, file, sha, *_ in known}
         loaded = [row for row in known if row[3] == "loaded"]
         self._loaded = {(export, file): sha for export, file, sha, *_ in loaded}
         self._rows = {(export, sha): rows for export, _, sha, *_, rows in loaded}
@@ -59,7 +63,10 @@ class Ledger:
 
     def knows(self, landed: Landed) -> bool:
         """Whether these bytes were loaded or quarantined already, under whatever name."""
-        state = self._states.get((landed.export.name, landed.sha256))
+        key = (landed.export.name, landed.sha256)
+        state = self._states.get(key)
+        if state == "quarantined":  # perhaps for its ending alone
+            return format_of(self._refused[key]) == format_of(landed.name)
         return state not in (None, "replaced", "requeued")
 
     def rows_read(self, landed: Landed) -> int | None:
@@ -77,20 +84,14 @@ class Ledger:
         by `@` and its hash behind the name that it came with: what comes under any of its names is
         no correction of it, be it months later.
         """
-        lies: dict[tuple[str, str], list[Landed]] = {}
+        lies: Lies = {}
         for file in landed:
             if format_of(file.name):  # a copy that nothing reads moved nowhere
                 lies.setdefault((file.export.name, file.sha256), []).append(file)
         entries = read_entries(self.con, "state = 'loaded'", [])
-        now = [_renamed(e, lies.get((e["export"], e["sha256"]), ())) for e in entries]
+        now = _turned(entries, [_renamed(e, lies.get(_key(e), ())) for e in entries], lies)
         moved = [after for before, after in zip(entries, now, strict=True) if after != before]
-        taken = {(e["export"], e["file"]) for e in now if (e["export"], e["sha256"]) in lies}
-        gone = [
-            entry
-            for entry in now
-            if (entry["export"], entry["sha256"]) not in lies
-            and (entry["export"], entry["file"]) in taken
-        ]
+        gone = _corrected(now, lies)
         if not moved and not gone:
             return
         replaced = [entry | {"state": "replaced"} for entry in gone]
@@ -119,6 +120,7 @@ class Ledger:
             archive.append(self.folders, [*replaced, entry])
         self._drop_replaced(replaced)
         self._states[landed.export.name, landed.sha256] = outcome.state
+        self._refused[landed.export.name, landed.sha256] = landed.name
         if outcome.state == "loaded":
             self._loaded[landed.export.name, landed.name] = landed.sha256
             self._rows[landed.export.name, landed.sha256] = outcome.rows_read
@@ -182,7 +184,7 @@ class Ledger:
             "file": landed.name,
             "sha256": landed.sha256,
             "bytes": landed.path.stat().st_size,
-            "file_date": _date(landed.export.date_of(landed.name)),
+            "file_date": _day_of(landed),
             **asdict(outcome),
             "key_id": key_id(self.key),
             "load_id": self.load_id,
@@ -191,16 +193,64 @@ class Ledger:
         }
 
 
-def _renamed(entry: dict[str, Any], lies: Sequence[Landed]) -> dict[str, Any]:
+def _key(entry: Entry) -> tuple[str, str]:
+    return entry["export"], entry["sha256"]
+
+
+def _day_of(file: Landed) -> str | None:
+    return _date(file.export.date_of(file.name))
+
+
+def _renamed(entry: Entry, lies: Sequence[Landed]) -> Entry:
     """An entry under the name that it has where its bytes lie now, if anywhere."""
-    dated = [(day, file.name) for file in lies if (day := _date(file.export.date_of(file.name)))]
+    dated = [(day, file.name) for file in lies if (day := _day_of(file))]
     if dated:
         day, name = max(dated)
         return entry | {"file": name, "file_date": day}
-    mark = apart(entry["sha256"])
-    if not lies or entry["file"] in {file.name for file in lies} or entry["file"].endswith(mark):
+    if not lies or entry["file"] in {file.name for file in lies}:
         return entry
-    return entry | {"file": f"{entry['file']}{mark}"}
+    return _set_apart(entry)
+
+
+def _turned(before: Sequence[Entry], now: Sequence[Entry], lies: Lies) -> list[Entry]:
+    """Where one night's file was turned on to another name, those that left are set apart, too:
+    what bears their names now is another night's.
+    """
+    families = {
+        (after["export"], _family(after["file"]))
+        for former, after in zip(before, now, strict=True)
+        if after["file"] == _set_apart(former)["file"] != former["file"]
+    }
+    return [
+        _set_apart(entry)
+        if entry["file_date"] is None
+        and _key(entry) not in lies
+        and (entry["export"], _family(entry["file"])) in families
+        else entry
+        for entry in now
+    ]
+
+
+def _corrected(now: Sequence[Entry], lies: Lies) -> list[Entry]:
+    """Entries whose bytes lie nowhere, and whose dated name bears those of another."""
+    loaded = {_key(entry) for entry in now}
+    taken = {
+        (export, file.name)
+        for (export, sha), files in lies.items()
+        for file in files
+        if (export, sha) in loaded and _day_of(file)
+    }
+    return [e for e in now if _key(e) not in lies and (e["export"], e["file"]) in taken]
+
+
+def _set_apart(entry: Entry) -> Entry:
+    mark = apart(entry["sha256"])
+    return entry | {"file": entry["file"].removesuffix(mark) + mark}
+
+
+def _family(name: str) -> str:
+    """Names that differ by numbers alone: t.csv, t.1.csv, t.2.csv."""
+    return re.sub(r"[._-]?\d+", "", name.partition("@")[0])
 
 
 def _date(text: str | None) -> str | None:

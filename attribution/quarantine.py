@@ -103,9 +103,13 @@ def expire(folders: Folders, before: date) -> int:
 
 
 def kept(folders: Folders, entry: dict[str, Any], ending: str = "") -> Path:
+    """What is kept of a file, which may have another name by now."""
     folder = folders.quarantine / str(entry["export"])
     name = entry["file"].removesuffix(apart(entry["sha256"]))
-    return folder / _name(entry["sha256"], name, ending)
+    path = folder / _name(entry["sha256"], name, ending)
+    others = folder.glob(f"{entry['sha256'][:SHORT]}-*{ending}")
+    fitting = (other for other in others if is_rejects(other) == (ending == REJECTED))
+    return path if path.exists() else next(fitting, path)
 
 
 def apart(sha256: str) -> str:

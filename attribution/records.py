@@ -86,15 +86,20 @@ class Lines:
         self.record.append(line)
         return line
 
-    def take(self, keep: int | None = None) -> str:
-        """The record's text, ended; all but its first `keep` lines are read once more."""
-        if keep is not None:
-            self.again.extendleft(reversed(self.record[keep:]))
-            del self.record[keep:]
+    def take(self) -> str:
+        """The record's text, ended."""
         raw = "".join(self.record)
         self.number += len(self.record)
         self.record = []
         return raw.rstrip("\r\n")
+
+    def take_all(self, keep: int) -> list[str]:
+        """The record's first `keep` lines, each ended; the others are read once more."""
+        self.again.extendleft(reversed(self.record[keep:]))
+        taken = [text.rstrip("\r\n") for text in self.record[:keep]]
+        self.number += keep
+        self.record = []
+        return taken
 
 
 def csv_records(export: Export, path: Path) -> Iterator[Record]:
@@ -114,17 +119,23 @@ def csv_records(export: Export, path: Path) -> Iterator[Record]:
                 except StopIteration:
                     return
                 except csv.Error as error:
-                    # A lost quote swallows what follows: only its own line is at fault.
-                    yield Record(line, lines.take(keep=1), {}, one_line(error))
+                    if "field limit" in str(error) and '"' in lines.record[0]:
+                        raise Unreadable(
+                            f"the quote in line {line} opens a text of more than a megabyte"
+                        ) from None
+                    # the line at which it stumbles is read once more, unless it is the last of all
+                    keep = len(lines.record) - ("end of data" not in str(error))
+                    swallowed = lines.take_all(max(keep, 1))
+                    yield Record(line, swallowed[0], {}, one_line(error))
+                    yield from _swallowed(line, swallowed)
                     reader = csv.reader(lines, delimiter=export.delimiter, strict=True)
                     continue
                 if _swallows(export, names, lines.record, fields):
-                    # none of it is loaded: what stood within quotes is no row of the source's
-                    for place, swallowed in enumerate(lines.record):
-                        opens = "opens here and" if not place else f"that opens in line {line}"
-                        reason = f"a quote {opens} takes in whole rows"
-                        yield Record(line + place, swallowed.rstrip("\r\n"), {}, reason)
-                    lines.take()
+                    swallowed = lines.take_all(len(lines.record))
+                    yield Record(
+                        line, swallowed[0], {}, "a quote opens here and takes in whole rows"
+                    )
+                    yield from _swallowed(line, swallowed)
                     continue
                 raw = lines.take()
                 if "\0" in raw:
@@ -133,6 +144,14 @@ def csv_records(export: Export, path: Path) -> Iterator[Record]:
                     yield _shaped(export, names, line, raw, fields)
         except UnicodeError as error:
             raise Unreadable(f"not {export.encoding}: {one_line(error)}") from None
+
+
+def _swallowed(line: int, lines: list[str]) -> Iterator[Record]:
+    """All but the first line of what a quote took in: it is no row of the source's, or nobody can
+    tell, and whoever may write a text must write no rows.
+    """
+    for place, text in enumerate(lines[1:], start=1):
+        yield Record(line + place, text, {}, f"stands behind a quote that opens in line {line}")
 
 
 def _swallows(export: Export, names: list[str], record: list[str], fields: list[str]) -> bool:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Collection
+from collections.abc import Iterable
+from pathlib import Path
 
 from attribution.errors import LoadError, PublishError
-from attribution.landing import Landing
 from attribution.settings import Folders
 
 # Bytes of state/ per byte landed: see docs/operations.md for how they were measured.
@@ -15,12 +15,11 @@ PER_PACKED_BYTE = 20
 PACKED = (".gz", ".parquet")
 
 
-def check_state(folders: Folders, landing: Landing, known: Collection[tuple[str, str]]) -> None:
-    """Raise LoadError where state/ has no room for the landed files whose names are not known."""
+def check_state(folders: Folders, files: Iterable[Path]) -> None:
+    """Raise LoadError where state/ has no room for some landed files."""
     needed = sum(
         path.stat().st_size * (PER_PACKED_BYTE if path.suffix in PACKED else PER_BYTE)
-        for export, path in landing.files
-        if (export.name, path.name) not in known
+        for path in files
     )
     free = shutil.disk_usage(folders.state).free
     if free < needed:

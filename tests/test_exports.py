@@ -223,6 +223,9 @@ WAYS = {
     "a day is renamed over the one before": (
         {"c_01-08": "A", "c_01-09": "B"}, {"c_01-08": "B"},
     ),
+    "a day is corrected to what the next says": (
+        {"c_01-08": "A", "c_01-09": "B"}, {"c_01-08": "B", "c_01-09": "B"},
+    ),
     "a wrong later copy is withdrawn": (
         {"c_01-08": "A", "c_01-09": "A", "c_01-07": "B"}, {"c_01-08": "A", "c_01-07": "B"},
     ),
@@ -254,6 +257,53 @@ def test_what_lies_there_counts_however_it_came_to_lie_there(loader: Loader, way
         loader.con.execute("delete from raw._files; delete from raw.conversions")
         shutil.rmtree(loader.folders.archive)
     assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("nights", [1, 2])
+def test_rotated_files_keep_their_rows_where_nights_were_missed(
+    loader: Loader, nights: int
+) -> None:
+    """As long as one night of before still lies there: what its turn tells holds for all."""
+    row = HEAD + "c{0},k{0},2026-01-02 03:04:05,account,{0}\n"
+    newest = 3
+    for _ in range(4):
+        for place, number in (("", newest), (".1", newest - 1), (".2", newest - 2)):
+            loader.land(f"c{place}.csv", row.format(number))
+        loader.load()
+        assert len(loader.conversions()) == newest
+        newest += nights
+
+
+@pytest.mark.parametrize("name", ["c.csv", "z.csv"])
+def test_a_broken_correction_corrects_nothing_by_any_of_its_names(
+    loader: Loader, name: str
+) -> None:
+    for content in (GOOD, GOOD + "c3,k3,tomorrow,,\n"):
+        loader.land(name, content)
+        loader.land("c_2026-01-09.csv", content)
+        loader.load()
+        assert len(loader.conversions()) == 2
+    assert ("quarantined",) in loader.rows("select state from raw._files")
+
+
+def test_a_file_that_was_refused_for_its_name_is_read_under_another(loader: Loader) -> None:
+    loader.land("a.bak", GOOD)
+    loader.load()
+    assert loader.conversions() == []
+    loader.land("a.csv", GOOD)
+    assert loader.load()["files_loaded"] == 1
+    assert loader.load()["files_loaded"] == 0
+    assert len(loader.conversions()) == 2
+
+
+def test_rejected_rows_of_a_file_with_another_name_by_now_are_found(loader: Loader) -> None:
+    path = loader.land("c_2026-01-05.csv", GOOD + "c3,k3,tomorrow,,\n")
+    loader.load()
+    path.rename(path.with_name("c_2026-01-06.csv"))
+    loader.load()
+    [entry] = archive.entries(loader.folders)
+    assert entry["file"] == "c_2026-01-06.csv"
+    assert [reject["line"] for reject in rejects(loader.folders, entry)] == [4]
 
 
 def test_a_copy_of_a_file_without_a_date_corrects_nothing(loader: Loader) -> None:
@@ -421,7 +471,7 @@ def test_broken_rows_are_rejected_with_line_reason_and_raw_text(loader: Loader) 
         5: "converted_at is empty or no timestamp",
         6: "2 fields instead of 5",
         7: rejects[7]["reason"],
-        8: "6 fields instead of 5",
+        8: "stands behind a quote that opens in line 7",
     }
     assert rejects[3]["raw"] == "c2,k2,2026-01-02,account,ten"
     assert rejects[7]["raw"] == 'c6,"k6 lost,2026-01-02,account,1'

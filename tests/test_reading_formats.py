@@ -878,9 +878,32 @@ def test_two_lost_quotes_take_in_no_rows(loader: Loader, short_rows: str, torn: 
     first, *others = loader.rejects()
     assert (first["line"], first["raw"]) == (302, lines[300])
     assert first["reason"] == "a quote opens here and takes in whole rows"
-    assert {r["reason"] for r in others} == {"a quote that opens in line 302 takes in whole rows"}
+    assert {r["reason"] for r in others} == {"stands behind a quote that opens in line 302"}
     assert [reject["line"] for reject in others] == list(range(303, 1503))
     assert loader.rows("select distinct goal from raw.conversions") == [("account",)]
+
+
+@pytest.mark.parametrize(
+    ("before", "behind", "loaded"),
+    [
+        ("", "y" * 2**20 + '",2\n', None),  # longer than any text is
+        ("y" * 2**20, '",2\n', None),
+        ("", "", 1),  # cut off
+        ("", 'end" ,2\nc3,k3,2026-01-02,account,3\n', 2),  # badly quoted
+    ],
+    ids=["long behind", "long before", "cut off", "badly quoted"],
+)
+def test_what_stood_behind_a_quote_is_no_row(
+    loader: Loader, before: str, behind: str, loaded: int | None
+) -> None:
+    evil = f'c2,k2,2026-01-02,"x{before}\nEVIL,k9,2026-01-02,account,9\n{behind}'
+    loader.land("a.csv", HEAD + "c1,k1,2026-01-02,account,1\n" + evil)
+    counts = loader.load()
+    assert counts["files_quarantined"] == (loaded is None)
+    ids = {id for (id,) in loader.rows("select conversion_id from raw.conversions")}
+    assert ids == set() if loaded is None else ids == {"c1", "c3"} or ids == {"c1"}
+    assert "EVIL" not in ids
+    assert len(ids) == (loaded or 0)
 
 
 @pytest.mark.parametrize("short_rows", ["reject", "pad"])
