@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -257,6 +258,45 @@ def test_what_lies_there_counts_however_it_came_to_lie_there(loader: Loader, way
         loader.con.execute("delete from raw._files; delete from raw.conversions")
         shutil.rmtree(loader.folders.archive)
     assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_however_files_came_and_went_the_ledger_says_what_lies_there(
+    loader: Loader, seed: int
+) -> None:
+    """Written, copied, swapped, renamed at random, and still there: as in a fresh state."""
+    random = np.random.default_rng(seed)
+    folder = loader.folders.landing / "conversions"
+    names = [f"c_2026-01-0{day}.csv" for day in range(1, 5)]
+    content = [HEAD + f"c{n % 3},k{n},2026-01-02,account,{n + 1}\n" for n in range(6)]
+    state: dict[str, str] = {}
+    loaded = (
+        "select file, file_date, revenue from raw.conversions "
+        "inner join raw._files on file_id = _file_id where state = 'loaded' order by all"
+    )
+    for _ in range(8):
+        for _ in range(random.integers(1, 4)):
+            one, other = random.choice(names, 2)
+            match random.choice(["write", "copy", "swap", "rename"]):
+                case "copy" if one in state:
+                    state[other] = state[one]
+                case "swap" if one in state and other in state:
+                    state[one], state[other] = state[other], state[one]
+                case "rename" if one in state:
+                    state[other] = state.pop(one)
+                case _:
+                    state[one] = random.choice(content)
+        shutil.rmtree(folder, ignore_errors=True)
+        for name, text in state.items():
+            loader.land(name, text)
+        loader.load()
+    known = {entry["file"] for entry in archive.entries(loader.folders)}
+    found = [row for row in loader.rows(loaded) if row[0] in state]
+    assert known >= {name for name, *_ in found}
+    loader.con.execute("delete from raw._files; delete from raw.conversions")
+    shutil.rmtree(loader.folders.archive)
+    loader.load()
+    assert found == loader.rows(loaded)
 
 
 @pytest.mark.parametrize("nights", [1, 2])
