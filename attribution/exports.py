@@ -73,12 +73,20 @@ def load_exports(
             f"load: {one_line(error)}; set ATTRIBUTION_LANDING to a readable folder with one "
             "folder per export"
         ) from None
+    # before they are hashed, so known by their size: their names may be turned on each night
+    check_state(
+        folders,
+        [
+            path
+            for export, path in landing.files
+            if (export.name, path.stat().st_size) not in ledger.sizes
+        ],
+    )
     counts = dict.fromkeys(COUNTS, 0)
     seen = []
     for export, path in landing.files:
         progress(0, len(landing.files), f"{export.name}/{path.name}")
         seen.append(_seen(export, path))
-    check_state(folders, [landed.path for landed, _ in seen if not ledger.knows(landed)])
     ledger.follow([landed for landed, _ in seen])
     twins: dict[tuple[str, str], list[Landed]] = defaultdict(list)
     for landed, _ in seen:

@@ -53,6 +53,7 @@ class Ledger:
             for export, _, sha, state, verdict, _ in known
         }
         self._refused = {(export, sha): file for export, file, sha, *_ in known}
+        self.sizes = set(con.execute("select export, bytes from raw._files").fetchall())
         loaded = [row for row in known if row[3] == "loaded"]
         self._loaded = {(export, file): sha for export, file, sha, *_ in loaded}
         self._rows = {(export, sha): rows for export, _, sha, *_, rows in loaded}
