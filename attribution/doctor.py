@@ -81,7 +81,7 @@ def _compare_archive(folders: Folders) -> None:
                     here = set(con.execute("select export, sha256 from raw._files").fetchall())
         known = {
             (entry["export"], entry["sha256"])
-            for entry in archive.last_of(journal[:-1])
+            for entry in archive.last_of(journal[:-1] if folders.warehouse.exists() else journal)
             if entry["state"] == "loaded" and entry["export"] in contract
         }
     except ArchiveError:
