@@ -7,7 +7,6 @@ its line in the ledger `raw._files` then come in one transaction.
 from __future__ import annotations
 
 import os
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -73,24 +72,13 @@ def load_exports(
             f"load: {one_line(error)}; set ATTRIBUTION_LANDING to a readable folder with one "
             "folder per export"
         ) from None
-    # before they are hashed, so known by their size: their names may be turned on each night
-    check_state(
-        folders,
-        [
-            path
-            for export, path in landing.files
-            if (export.name, path.stat().st_size) not in ledger.sizes
-        ],
-    )
+    check_state(folders, landing, ledger.sizes)
     counts = dict.fromkeys(COUNTS, 0)
     seen = []
     for export, path in landing.files:
         progress(0, len(landing.files), f"{export.name}/{path.name}")
         seen.append(_seen(export, path))
     ledger.follow([landed for landed, _ in seen])
-    twins: dict[tuple[str, str], list[Landed]] = defaultdict(list)
-    for landed, _ in seen:
-        twins[landed.export.name, landed.sha256].append(landed)
     warnings = [
         f"_exports.yml declares {name} no longer; its rows stay in the archive, uncounted, for "
         "retention_days"
@@ -104,9 +92,7 @@ def load_exports(
             counts["files_skipped"] += 1
             continue
         with _of_file(name):
-            # by whichever of its names it corrects something
-            alike = twins[landed.export.name, landed.sha256]
-            limit = max_bad_row_share if any(map(ledger.holds, alike)) else 1.0
+            limit = max_bad_row_share if ledger.corrects(landed) else 1.0
             outcome = _read(landed, folders, people, read, limit)
             if _stamp(landed.path.stat()) != before:
                 landing.waiting.append(f"landing/{name} is being written")

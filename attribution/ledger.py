@@ -28,7 +28,8 @@ from attribution.settings import Folders
 from attribution.warehouse import transaction
 
 Entry = dict[str, Any]
-Lies = dict[tuple[str, str], list[Landed]]  # where bytes lie in landing/, by export and hash
+Bytes = tuple[str, str]  # an export, and the hash of a file of its
+Lies = dict[Bytes, list[Landed]]  # where bytes lie in landing/
 
 
 class Ledger:
@@ -46,34 +47,38 @@ class Ledger:
         catch_up(con, folders, exports)
         check_key(con, key)
         known = con.execute(
-            "select export, file, sha256, state, verdict, rows_read from raw._files"
+            "select export, file, sha256, state, verdict, rows_read, bytes from raw._files"
         ).fetchall()
         self._states: dict[tuple[str, str], str] = {
             (export, sha): verdict if verdict == "requeued" else state
-            for export, _, sha, state, verdict, _ in known
+            for export, _, sha, state, verdict, *_ in known
         }
-        self._refused = {(export, sha): file for export, file, sha, *_ in known}
-        self.sizes = set(con.execute("select export, bytes from raw._files").fetchall())
+        self._names = {(export, sha): file for export, file, sha, *_ in known}
+        self.sizes = {(export, size) for export, *_, size in known}
         loaded = [row for row in known if row[3] == "loaded"]
         self._loaded = {(export, file): sha for export, file, sha, *_ in loaded}
-        self._rows = {(export, sha): rows for export, _, sha, *_, rows in loaded}
+        self._rows = {(export, sha): rows for export, _, sha, *_, rows, _ in loaded}
+        self._lies = Lies()
 
-    def holds(self, landed: Landed) -> bool:
-        """Whether other bytes of this name are loaded, which these would correct."""
+    def corrects(self, landed: Landed) -> bool:
+        """Whether other bytes are loaded under this name, or another under which these lie."""
+        return any(map(self._replaces, [landed, *self._lies.get(_bytes_of(landed), [])]))
+
+    def _replaces(self, landed: Landed) -> bool:
         return self._loaded.get((landed.export.name, landed.name)) not in (None, landed.sha256)
 
     def knows(self, landed: Landed) -> bool:
         """Whether these bytes were loaded or quarantined already, under whatever name."""
-        key = (landed.export.name, landed.sha256)
+        key = _bytes_of(landed)
         state = self._states.get(key)
         if state == "quarantined":  # perhaps for its ending alone
-            return format_of(self._refused[key]) == format_of(landed.name)
+            return format_of(self._names[key]) == format_of(landed.name)
         return state not in (None, "replaced", "requeued")
 
     def rows_read(self, landed: Landed) -> int | None:
         """Of the rows of these bytes, where they are loaded under this name."""
         is_loaded = self._loaded.get((landed.export.name, landed.name)) == landed.sha256
-        return self._rows[landed.export.name, landed.sha256] if is_loaded else None
+        return self._rows[_bytes_of(landed)] if is_loaded else None
 
     def follow(self, landed: Sequence[Landed]) -> None:
         """Give known files the names under which they lie, as where a value returned to what it was
@@ -85,10 +90,10 @@ class Ledger:
         by `@` and its hash behind the name that it came with: what comes under any of its names is
         no correction of it, be it months later.
         """
-        lies: Lies = {}
+        self._lies = lies = Lies()
         for file in landed:
             if format_of(file.name):  # a copy that nothing reads moved nowhere
-                lies.setdefault((file.export.name, file.sha256), []).append(file)
+                lies.setdefault(_bytes_of(file), []).append(file)
         entries = read_entries(self.con, "state = 'loaded'", [])
         now = _turned(entries, [_renamed(e, lies.get(_key(e), ())) for e in entries], lies)
         moved = [after for before, after in zip(entries, now, strict=True) if after != before]
@@ -113,18 +118,18 @@ class Ledger:
         entry = self._entry(landed, outcome)
         with transaction(self.con):
             replaced = self._forget_former(landed) if outcome.state == "loaded" else []
-            if (landed.export.name, landed.sha256) in self._states:
+            if _bytes_of(landed) in self._states:
                 delete_rows(self.con, entry)
             insert_entry(self.con, entry)
             if outcome.state == "loaded":
                 insert_rows(self.con, self.folders, entry)
             archive.append(self.folders, [*replaced, entry])
         self._drop_replaced(replaced)
-        self._states[landed.export.name, landed.sha256] = outcome.state
-        self._refused[landed.export.name, landed.sha256] = landed.name
+        self._states[_bytes_of(landed)] = outcome.state
+        self._names[_bytes_of(landed)] = landed.name
         if outcome.state == "loaded":
             self._loaded[landed.export.name, landed.name] = landed.sha256
-            self._rows[landed.export.name, landed.sha256] = outcome.rows_read
+            self._rows[_bytes_of(landed)] = outcome.rows_read
 
     def columns_lost(self, landed: Landed, outcome: Outcome) -> list[str]:
         """A warning where a file lacks columns that an earlier one of its kind had."""
@@ -166,7 +171,7 @@ class Ledger:
 
     def _forget_former(self, landed: Landed) -> list[dict[str, Any]]:
         """The entries of files that this one replaces, their rows removed."""
-        if not self.holds(landed):
+        if not self._replaces(landed):
             return []
         former = read_entries(
             self.con,
@@ -194,7 +199,11 @@ class Ledger:
         }
 
 
-def _key(entry: Entry) -> tuple[str, str]:
+def _bytes_of(file: Landed) -> Bytes:
+    return file.export.name, file.sha256
+
+
+def _key(entry: Entry) -> Bytes:
     return entry["export"], entry["sha256"]
 
 

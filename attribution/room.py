@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable
-from pathlib import Path
+from collections.abc import Collection
 
 from attribution.errors import LoadError, PublishError
+from attribution.landing import Landing
 from attribution.settings import Folders
 
 # Bytes of state/ per byte landed: see docs/operations.md for how they were measured.
@@ -15,11 +15,16 @@ PER_PACKED_BYTE = 20
 PACKED = (".gz", ".parquet")
 
 
-def check_state(folders: Folders, files: Iterable[Path]) -> None:
-    """Raise LoadError where state/ has no room for some landed files."""
+def check_state(folders: Folders, landing: Landing, known: Collection[tuple[str, int]]) -> None:
+    """Raise LoadError where state/ has no room for the landed files that are new.
+
+    known : export and size of files: there is no time to hash what is too large, and names may be
+        turned on each night.
+    """
     needed = sum(
-        path.stat().st_size * (PER_PACKED_BYTE if path.suffix in PACKED else PER_BYTE)
-        for path in files
+        size * (PER_PACKED_BYTE if path.suffix in PACKED else PER_BYTE)
+        for export, path in landing.files
+        if (export.name, size := path.stat().st_size) not in known
     )
     free = shutil.disk_usage(folders.state).free
     if free < needed:
