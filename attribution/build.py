@@ -35,12 +35,10 @@ def build(
     BuildError, NoConversions, NoTouchpoints
     """
     contract = read_contract(folders.contract)
-    told_by = ""
+    later, is_newest = 0, run_date is None
     with open_warehouse(folders, settings) as con:
-        later = 0
         if run_date is None:
             run_date, later = newest_day(con, contract, settings)
-            told_by = f", the newest day, of {file_of(con, contract, run_date, settings)}"
         times = bounds(run_date, settings)
         number = scalar(con, "select coalesce(max(build), 0) + 1 from raw._run")
         with transaction(con):
@@ -65,6 +63,9 @@ def build(
         )
         touchpoints = scalar(con, "select count(*) from journeys.journey_touchpoints")
         goals = con.execute("select distinct goal from journeys.journey_conversions").fetchall()
+        told_by = ""
+        if is_newest and not conversions:
+            told_by = f", the newest day, of {file_of(con, contract, run_date, settings)}"
     warnings = [
         f"lookback_days_by_goal: no conversion is of the goal {goal!r}"
         for goal in sorted(set(settings.lookback_days_by_goal) - {goal for (goal,) in goals})
