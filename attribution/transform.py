@@ -21,7 +21,7 @@ from attribution.stopping import stop_if_asked
 from attribution.warehouse import environment_for_dbt, open_warehouse
 
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
-NO_ID = re.compile(r"[^\W\d]{1,20}|\(all goals\)")
+NO_ID = re.compile(r"\(?[^\W\d]{1,20}\)?|\(all goals\)")
 LOG_BYTES, LOGS = 10_000_000, 4  # of one file, and how many are kept beside it
 # Events that end a node, each with the name that dbt gives there to the number of all nodes.
 FINISHED = {"LogModelResult": "total", "LogSeedResult": "total", "LogTestResult": "num_models"}

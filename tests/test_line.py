@@ -604,6 +604,17 @@ def test_what_dbt_refuses_is_said_with_value_and_way_out(
     assert len(done.stderr.splitlines()) == 1
 
 
+def test_a_reserved_channel_is_named(home: Home) -> None:
+    home.land("touchpoints", "t.csv", "touchpoint_id,customer_id,occurred_at,channel\n"
+              "t1,k1,2026-01-01 10:00:00,(organic)\n")  # fmt: skip
+    home.land("conversions", "c.csv", "conversion_id,customer_id,converted_at\n"
+              "c1,k1,2026-01-04 10:00:00\n")  # fmt: skip
+    done = home.main("run")
+    assert done.returncode == 1
+    assert "channels_bear_no_reserved_name: this name stands for" in done.stderr
+    assert "(found: (organic))" in done.stderr
+
+
 def test_a_lonely_day_of_the_future_is_told_with_its_file(home: Home) -> None:
     home.land("touchpoints", "touches.csv", "touchpoint_id,customer_id,occurred_at,channel\n"
               "t1,k1,2026-01-01 10:00:00,search\nt2,k1,2099-03-02 10:00:00,search\n")  # fmt: skip
