@@ -71,8 +71,7 @@ def lines_of(path: Path) -> int | None:
         for block in iter(lambda: content.read(CHUNK), b""):
             if b"\0" in block:
                 return None
-            lines += block.count(b"\n")
-            end = (end + block)[-CHUNK:]
+            lines, end = lines + block.count(b"\n"), block
     text = end.rstrip(b"\r\n")
     return lines - end[len(text) :].count(b"\n") + bool(text)
 
