@@ -126,8 +126,8 @@ def _ask_quarantine(folders: Folders) -> None:
     if found:
         raise AttributionError(
             f"{', '.join(found[:3])}{' and more' if len(found) > 3 else ''}: "
-            "`attribution quarantine list` says why; correct it under its name, or accept the loss "
-            "by `attribution quarantine drop`"
+            "`attribution quarantine list` says why; correct it under its name, take away what was "
+            "refused as a whole, or accept the loss by `attribution quarantine drop`"
         )
 
 
